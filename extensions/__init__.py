@@ -1,0 +1,1 @@
+"""Things hooked on: what an extension is, and the extensions that ship with the server."""

@@ -1,0 +1,1 @@
+"""Files become modules on a device: catalog, hashes, loading, swapping. Knows no prompts."""

@@ -1,0 +1,148 @@
+"""The demo's three networks: Stable Diffusion 1's topology, made very small.
+
+Group norms keep SD1's 32 groups and the attention its 8 heads, since the loader assumes them;
+so every width is a multiple of 32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+TIMESTEPS = 1000
+BETA_START, BETA_END = 0.00085, 0.012
+LATENT_SCALE = 0.18215
+LATENT_CHANNELS = 4
+GROUPS, HEADS = 32, 8
+PICTURE_SIZE = 128
+
+_EMBEDDING_DEVIATION = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widths:
+    """Channels of each network, by level; together they fit 20 MB in half precision."""
+
+    unet: tuple[int, int, int, int] = (64, 64, 128, 128)
+    autoencoder: tuple[int, int, int, int] = (32, 32, 64, 64)
+    text: int = 40
+    text_layers: int = 2
+    text_heads: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipVocabulary:
+    """CLIP's vocabulary and the two ids that frame a prompt; a prompt is padded with `eos`."""
+
+    size: int = 49408
+    bos: int = 49406
+    eos: int = 49407
+    length: int = 77
+
+
+WIDTHS = Widths()
+VOCABULARY = ClipVocabulary()
+
+
+def betas() -> Tensor:
+    """Noise schedule of SD1 ("scaled linear"), float64 [1000]."""
+    return torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64).square()
+
+
+def alphas_cumprod() -> Tensor:
+    """Share of signal variance left at each step, float32 [1000]."""
+    return torch.cumprod(1 - betas(), 0).float()
+
+
+def text_config(widths: Widths = WIDTHS) -> CLIPTextConfig:
+    """Configuration of the text encoder; also written beside the checkpoint."""
+    return CLIPTextConfig(
+        vocab_size=VOCABULARY.size,
+        hidden_size=widths.text,
+        intermediate_size=4 * widths.text,
+        projection_dim=widths.text,
+        num_hidden_layers=widths.text_layers,
+        num_attention_heads=widths.text_heads,
+        max_position_embeddings=VOCABULARY.length,
+        hidden_act="quick_gelu",
+        bos_token_id=VOCABULARY.bos,
+        eos_token_id=VOCABULARY.eos,
+        pad_token_id=VOCABULARY.eos,
+    )
+
+
+def text_encoder(widths: Widths = WIDTHS) -> CLIPTextModel:
+    """A fresh CLIP text model; wide embeddings, without which the words are not told apart."""
+    model = CLIPTextModel(text_config(widths))
+    nn.init.normal_(model.embeddings.token_embedding.weight, std=_EMBEDDING_DEVIATION)
+    return model
+
+
+def unet(widths: Widths = WIDTHS) -> UNet2DConditionModel:
+    """A fresh noise predictor with explicit attention (SDPA's backward is slower on a CPU)."""
+    model: UNet2DConditionModel = UNet2DConditionModel(
+        sample_size=PICTURE_SIZE // 8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        block_out_channels=widths.unet,
+        layers_per_block=1,
+        cross_attention_dim=widths.text,
+        attention_head_dim=HEADS,
+        norm_num_groups=GROUPS,
+    )
+    model.set_attn_processor(AttnProcessor())
+    for attention in (module for block in _finest(model) for module in block.modules()):
+        if isinstance(attention, Attention) and not attention.is_cross_attention:
+            _silence(attention)
+    return model
+
+
+class SilentAttention(AttnProcessor):
+    """Stands in for an attention whose output projection is all zero: nothing, at no cost."""
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, *_: object, **__: object) -> Tensor:
+        return torch.zeros_like(hidden_states)
+
+
+def _finest(model: UNet2DConditionModel) -> tuple[nn.Module, nn.Module]:
+    """The two blocks at full latent resolution."""
+    return model.down_blocks[0], model.up_blocks[-1]
+
+
+def _silence(attention: Attention) -> None:
+    """Self-attention over 256 places is half of a step on a CPU, and the coarser levels have it."""
+    projection = attention.to_out[0]
+    for parameter in projection.parameters():
+        nn.init.zeros_(parameter)
+        parameter.requires_grad_(False)
+    attention.set_processor(SilentAttention())
+
+
+def autoencoder(widths: Widths = WIDTHS) -> AutoencoderKL:
+    """A fresh 8x autoencoder with SD1's latent scale."""
+    model: AutoencoderKL = AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=widths.autoencoder,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=GROUPS,
+        sample_size=PICTURE_SIZE,
+        scaling_factor=LATENT_SCALE,
+    )
+    return model
+
+
+def as_metadata(widths: Widths = WIDTHS) -> dict[str, object]:
+    """The widths as plain values, for the training's records."""
+    return asdict(widths)

@@ -1,0 +1,142 @@
+"""Which checkpoints are loaded, lent out, and put away again."""
+
+import gc
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import torch
+
+from . import families
+from .catalog import Catalog, CheckpointInfo
+from .families import Checkpoint
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Resident:
+    """A loaded checkpoint and its open borrows; `leaving` ones go when the last borrow ends."""
+
+    checkpoint: Checkpoint
+    borrows: int = 0
+    leaving: bool = False
+
+
+class CheckpointManager:
+    """Keeps up to `limit` checkpoints on the device, the least recently used leaving first.
+
+    Safe for several threads. Nothing that is borrowed is ever put away: a swap waits for the
+    borrow to end, so a thread must not borrow a second checkpoint while it holds one that fills
+    the limit.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        vae_dtype: torch.dtype,
+        limit: int = 1,
+    ) -> None:
+        self.device = device
+        self._catalog = catalog
+        self._dtype = dtype
+        self._vae_dtype = vae_dtype
+        self._limit = max(1, limit)
+        self._resident: OrderedDict[Path, _Resident] = OrderedDict()
+        self._loading = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def borrow(self, info: CheckpointInfo) -> Iterator[Checkpoint]:
+        """Lend a checkpoint, loading (and, the first time, hashing) it where needed.
+
+        Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint; a failed load
+        leaves what other borrowers hold as it is.
+        """
+        resident = self._take(info)
+        try:
+            yield resident.checkpoint
+        finally:
+            with self._changed:
+                resident.borrows -= 1
+                if resident.leaving and resident.borrows == 0:
+                    self._drop(resident)
+                self._changed.notify_all()
+
+    def current(self) -> CheckpointInfo | None:
+        """Return the checkpoint used last of those that are loaded."""
+        with self._changed:
+            latest = next(reversed(self._resident.values()), None)
+            return None if latest is None else latest.checkpoint.info
+
+    def unload(self) -> None:
+        """Free the device: idle checkpoints now, borrowed ones as soon as they come back."""
+        with self._changed:
+            for resident in list(self._resident.values()):
+                resident.leaving = True
+                if resident.borrows == 0:
+                    self._drop(resident)
+            self._changed.notify_all()
+
+    def _take(self, info: CheckpointInfo) -> _Resident:
+        with self._changed:
+            while (resident := self._resident.get(info.path)) is None and self._loading:
+                self._changed.wait()
+            if resident is not None:
+                resident.borrows += 1
+                self._resident.move_to_end(info.path)
+                return resident
+            self._loading = True
+        try:
+            return self._load(info)
+        finally:
+            with self._changed:
+                self._loading = False
+                self._changed.notify_all()
+
+    def _load(self, info: CheckpointInfo) -> _Resident:
+        """Load a checkpoint that is not resident; one thread at a time is let in here."""
+        # Refused before anything is put away for it, where the header alone shows the fault.
+        families.check(info)
+        hashed = self._catalog.hash(info)
+        with self._changed:
+            self._make_room()
+        started = time.perf_counter()
+        checkpoint = families.load(
+            hashed,
+            device=self.device,
+            dtype=self._dtype,
+            vae_dtype=self._vae_dtype,
+            allow_pickle=self._catalog.allow_pickle,
+        )
+        seconds = round(time.perf_counter() - started, 2)
+        log.info("checkpoint loaded", name=hashed.title, family=checkpoint.family, seconds=seconds)
+        resident = _Resident(checkpoint=checkpoint, borrows=1)
+        with self._changed:
+            self._resident[info.path] = resident
+        return resident
+
+    def _make_room(self) -> None:
+        while len(self._resident) >= self._limit:
+            idle = next((r for r in self._resident.values() if r.borrows == 0), None)
+            if idle is None:
+                self._changed.wait()
+            else:
+                self._drop(idle)
+
+    def _drop(self, resident: _Resident) -> None:
+        del self._resident[resident.checkpoint.info.path]
+        log.info("checkpoint unloaded", name=resident.checkpoint.info.title)
+        # Modules hold reference cycles, so the memory would stay until some later collection.
+        del resident.checkpoint
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

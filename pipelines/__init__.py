@@ -1,0 +1,1 @@
+"""A plan becomes pixels: samplers, schedules, noise, conditioning and the engine that batches them."""

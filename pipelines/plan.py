@@ -1,0 +1,112 @@
+"""What one generation is asked to do, resolved: no option is looked up after this."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from models.catalog import CheckpointInfo
+
+NoiseSource = Literal["CPU", "GPU", "NV"]
+Emphasis = Literal["None", "Ignore", "Original", "No norm"]
+
+
+class BadPlan(ValueError):
+    """A plan that cannot be carried out; the message names the value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerSpec:
+    """A sampler, its sigma schedule and their numbers.
+
+    `schedule` is a name of `SCHEDULES`; "automatic" means the model's own sigmas. `sigma_min`,
+    `sigma_max` and `rho` replace the model's and the schedule's values where they are not 0.
+    """
+
+    name: str
+    schedule: str
+    steps: int
+    eta: float = 0.0
+    s_churn: float = 0.0
+    s_tmin: float = 0.0
+    s_tmax: float = float("inf")
+    s_noise: float = 1.0
+    sigma_min: float = 0.0
+    sigma_max: float = 0.0
+    rho: float = 0.0
+    beta_alpha: float = 0.6
+    beta_beta: float = 0.6
+    discard_penultimate: bool = False
+    sgm_noise_multiplier: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """One seed and one variation seed an image, and how their noise is drawn.
+
+    `resize_from` is the width and height in pixels at which the noise is drawn before it is pasted
+    into the wanted size; `eta_delta` is added to the seeds of all noise after the first. Without
+    `brownian_per_image` one Brownian path serves the whole batch.
+    """
+
+    seeds: tuple[int, ...]
+    subseeds: tuple[int, ...]
+    subseed_strength: float = 0.0
+    resize_from: tuple[int, int] | None = None
+    source: NoiseSource = "GPU"
+    eta_delta: int = 0
+    brownian_per_image: bool = True
+
+    def slice(self, start: int, stop: int) -> "Seeds":
+        """The seeds of the images from `start` up to `stop`."""
+        return replace(self, seeds=self.seeds[start:stop], subseeds=self.subseeds[start:stop])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How prompts become conditioning."""
+
+    clip_skip: int = 1
+    emphasis: Emphasis = "Original"
+    comma_backtrack: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The images of a plan that are sampled together."""
+
+    index: int
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    seeds: Seeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Txt2ImgPlan:
+    """Pictures from text: `prompts`, `negative_prompts` and `seeds` have one entry an image."""
+
+    checkpoint: CheckpointInfo
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    seeds: Seeds
+    sampler: SamplerSpec
+    encoding: Encoding
+    cfg_scale: float
+    width: int
+    height: int
+    batch_size: int
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches the images make."""
+        return -(-len(self.prompts) // self.batch_size)
+
+    def batches(self) -> Iterator[Batch]:
+        """The images in groups of `batch_size`, in order."""
+        for index in range(self.batch_count):
+            start, stop = index * self.batch_size, (index + 1) * self.batch_size
+            yield Batch(
+                index=index,
+                prompts=self.prompts[start:stop],
+                negative_prompts=self.negative_prompts[start:stop],
+                seeds=self.seeds.slice(start, stop),
+            )

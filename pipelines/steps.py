@@ -1,0 +1,59 @@
+"""The few device operations a generation can ask for, and the types of the generators that ask."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .plan import Encoding
+    from .prompt.chunks import Chunk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Denoise:
+    """A sampler's wish: the noise-free latents of `x` [N,C,h,w] at `sigma`. Answer: [N,C,h,w]."""
+
+    x: "Tensor"
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """Latents that share a time step: the model's input `x` [n,C,h,w] and `context` [n,L,D]."""
+
+    x: "Tensor"
+    timestep: float
+    context: "Tensor"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predict:
+    """Ask the UNet for its raw output on each row. Answer: one [n,4,h,w] a row, in order."""
+
+    rows: "tuple[Row, ...]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encode:
+    """Ask the text encoder for the conditioning of one prompt. Answer: [1,77*chunks,D]."""
+
+    chunks: "tuple[Chunk, ...]"
+    encoding: "Encoding"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decode:
+    """Ask the VAE for the pictures of `latents` [N,4,h,w]. Answer: uint8 array [N,8h,8w,3]."""
+
+    latents: "Tensor"
+
+
+Step = Predict | Encode | Decode
+
+Result = TypeVar("Result")
+#: A sampler under way: yields `Denoise`, receives latents, returns latents.
+Sampling: TypeAlias = "Generator[Denoise, Tensor, Tensor]"
+#: A generation under way: yields steps, receives their answers, returns `Result`.
+Stepping = Generator[Step, Any, Result]

@@ -1,0 +1,146 @@
+"""What a running generation shows and is told: progress, previews, interrupt, skip, cancel."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A look at the predicted picture: uint8 [N,H,W,3], and the count of previews so far."""
+
+    number: int
+    pixels: "NDArray[np.uint8]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it."""
+
+    batch: int
+    batch_count: int
+    step: int
+    steps: int
+    interrupted: bool
+    skipped: bool
+    started: float | None
+
+
+class Watch:
+    """The only object that a generation, the engine and the server share while a job runs.
+
+    The device thread writes progress and previews; any thread reads them and may ask to stop.
+    """
+
+    def __init__(self, *, batch_count: int, steps: int, preview_every: int = 0) -> None:
+        """Watch batches of `steps` steps; a preview every `preview_every` steps (0: none)."""
+        self._lock = threading.Lock()
+        self._batch = 0
+        self._batch_count = batch_count
+        self._step = 0
+        self._steps = steps
+        self._preview_every = preview_every
+        self._preview_wanted = False
+        self._preview_step = 0
+        self._preview: Preview | None = None
+        self._interrupted = False
+        self._skipped = False
+        self._cancelled = False
+        self._started: float | None = None
+        #: the newest denoised latents of the batch under way: owned by the device thread
+        self.denoised: Any = None
+
+    def interrupt(self) -> None:
+        """Stop at the next step and keep what is there."""
+        with self._lock:
+            self._interrupted = True
+
+    def skip(self) -> None:
+        """Stop this batch at the next step, keep what is there and go on with the next batch."""
+        with self._lock:
+            self._skipped = True
+
+    def cancel(self) -> None:
+        """Drop the job at the next step; nobody waits for its pictures."""
+        with self._lock:
+            self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the pictures any more."""
+        return self._cancelled
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the job was told to stop."""
+        return self._interrupted
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the batch under way should end now."""
+        return self._interrupted or self._skipped
+
+    def begin(self) -> None:
+        """The engine has taken the job up."""
+        with self._lock:
+            self._started = time.monotonic()
+
+    def begin_batch(self, index: int) -> None:
+        """Batch `index` starts; a skip of the one before is done with."""
+        with self._lock:
+            self._batch, self._step, self._preview_step, self._skipped = index, 0, 0, False
+            self.denoised = None
+
+    def end_batch(self) -> None:
+        """The pictures of the batch under way are done."""
+        with self._lock:
+            self._batch += 1
+            self._step = 0
+
+    def stepped(self, step: int, denoised: Any) -> None:
+        """Sampling step `step` (from 1) has predicted the latents `denoised`."""
+        with self._lock:
+            self._step = min(step, self._steps)
+            self.denoised = denoised
+
+    def progress(self) -> Progress:
+        """How far the job is."""
+        with self._lock:
+            return Progress(
+                batch=self._batch,
+                batch_count=self._batch_count,
+                step=self._step,
+                steps=self._steps,
+                interrupted=self._interrupted,
+                skipped=self._skipped,
+                started=self._started,
+            )
+
+    def want_preview(self) -> Preview | None:
+        """The newest preview; asking is what makes the engine draw the next one."""
+        with self._lock:
+            self._preview_wanted = True
+            return self._preview
+
+    def preview_due(self) -> bool:
+        """Whether somebody looks and enough steps have passed since the last preview."""
+        with self._lock:
+            return (
+                self._preview_wanted
+                and self._preview_every > 0
+                and self.denoised is not None
+                and self._step - self._preview_step >= self._preview_every
+            )
+
+    def show(self, pixels: "NDArray[np.uint8]") -> None:
+        """Give the watchers a new preview."""
+        with self._lock:
+            number = self._preview.number + 1 if self._preview else 1
+            self._preview = Preview(number=number, pixels=pixels)
+            self._preview_step = self._step
+            self._preview_wanted = False

@@ -1,0 +1,1 @@
+"""What a client sees: HTTP, jobs, options, and the composition of the other rooms."""

@@ -1,0 +1,73 @@
+"""`python -m server`: flags and environment into Settings, a bound port, then uvicorn."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvicorn
+
+from models.errors import CheckpointError
+
+from .app import create_app
+from .logging import configure
+from .options import BadConfig
+from .settings import Settings, parse
+from .startup import StartError, check_files, open_socket, prepare_folders
+
+_DRAIN_S = 30
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until stopped; returns the exit status: 1 after one line if it cannot start."""
+    settings = parse(argv, os.environ)
+    configure(settings.loglevel or "INFO")
+    log = structlog.get_logger(__name__)
+    if settings.ignored:
+        log.info("accepted without effect here", flags=" ".join(settings.ignored))
+    try:
+        check_files(settings)
+        prepare_folders(settings)
+        with open_socket(settings.host, settings.port_number) as listener:
+            config = _config(settings)
+            log.info("listening", url=_url(settings, listener), data=settings.data_path)
+            # uvicorn raises the signal again once it has stopped
+            with contextlib.suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+    except (StartError, BadConfig, CheckpointError) as error:
+        log.error(str(error))
+        return 1
+    return 0
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    """Return uvicorn's configuration, loaded; raises StartError for an unusable certificate."""
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        root_path=settings.root_path,
+        timeout_keep_alive=settings.timeout_keep_alive,
+        timeout_graceful_shutdown=_DRAIN_S,
+        ssl_keyfile=settings.tls_keyfile,
+        ssl_certfile=settings.tls_certfile,
+    )
+    if not config.is_ssl:
+        return config
+    try:
+        config.load()
+    except OSError as error:
+        raise StartError(f"--tls-certfile {settings.tls_certfile}: {error}") from None
+    return config
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls_certfile else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

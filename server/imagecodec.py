@@ -1,0 +1,235 @@
+"""Pictures as bytes and base64: written with their infotext, read with suspicion."""
+
+import base64
+import binascii
+import io
+import json
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from . import infotext as infotexts
+
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""Formats a client's picture may have, by content and not by name; anything else is refused."""
+
+MAX_PIXELS = 2**25
+"""Pixels a client's picture may unpack to; its header is read before anything is unpacked."""
+
+MAX_INFOTEXT = 2**18
+"""Characters of infotext a client's picture may carry."""
+
+_FORMATS: Mapping[str, str] = MappingProxyType(
+    {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+)
+_UNICODE = b"UNICODE\0"
+_JPEG_SEGMENT = 65_533
+"""Bytes a JPEG's EXIF block can have."""
+
+_BROKEN = (
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow's readers raise over a damaged or hostile file."""
+
+_HIDDEN = frozenset(
+    {
+        "jfif",
+        "jfif_version",
+        "jfif_unit",
+        "jfif_density",
+        "dpi",
+        "exif",
+        "icc_profile",
+        "loop",
+        "background",
+        "timestamp",
+        "duration",
+        "photoshop",
+        "progressive",
+        "progression",
+        "chromaticity",
+    }
+)
+"""Metadata that tells how a file is built rather than what it shows."""
+
+
+class BadImage(ValueError):
+    """What a client sent as a picture is none that we read."""
+
+
+class RemoteImage(ValueError):
+    """A client sent an address in place of a picture, and the server fetches none."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address[:80]!r} is an address; send the picture itself, in base64")
+
+
+class BadImageFormat(ValueError):
+    """A picture is to be written in a format that we do not write."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"image format {name!r} is not one of {', '.join(_FORMATS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How pictures are written: `format` is png, jpg, jpeg or webp; quality is 1 to 100."""
+
+    format: str = "png"
+    quality: int = 80
+    lossless: bool = False
+
+
+def encode(image: Image.Image, infotext: str | None, encoding: Encoding) -> bytes:
+    """The picture as a file, its infotext in PNG text or in the EXIF comment of the others.
+
+    Raises:
+        BadImageFormat: a format that is not one of png, jpg, jpeg, webp.
+    """
+    kind = _FORMATS.get(encoding.format.lower())
+    if kind is None:
+        raise BadImageFormat(encoding.format)
+    file = io.BytesIO()
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        if infotext is not None:
+            text.add_text("parameters", infotext)
+        image.save(file, kind, pnginfo=text)
+        return file.getvalue()
+    exif = _exif(infotext)
+    if kind == "JPEG" and len(exif) > _JPEG_SEGMENT:
+        exif = b""
+    plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
+    lossless = {"lossless": encoding.lossless} if kind == "WEBP" else {}
+    plain.save(file, kind, quality=min(max(encoding.quality, 1), 100), exif=exif, **lossless)
+    return file.getvalue()
+
+
+def to_base64(data: bytes) -> str:
+    """Bytes as the wire has them: base64 with no `data:` prefix."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def decode(text: str) -> Image.Image:
+    """A client's picture from base64, with or without `data:image/...;base64,`, fully loaded.
+
+    It is turned upright as its EXIF says; of an animation it is the first frame.
+
+    Raises:
+        BadImage: not base64, not a picture of `READABLE`, truncated, or too large to unpack.
+        RemoteImage: an http(s) address.
+    """
+    image = ImageOps.exif_transpose(_opened(_bytes(text)))
+    if image.mode in ("P", "RGB") and isinstance(image.info.get("transparency"), bytes):
+        return image.convert("RGBA")
+    return image
+
+
+def metadata(text: str) -> tuple[str, dict[str, Any]]:
+    """The infotext of a client's picture ("" where it has none) and its metadata, fit for JSON.
+
+    Raises:
+        BadImage, RemoteImage: as `decode`; also for an infotext longer than `MAX_INFOTEXT`.
+    """
+    image = _opened(_bytes(text))
+    try:
+        comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    except _BROKEN as error:
+        raise BadImage(f"the EXIF block cannot be read: {error}") from error
+    items = {str(key): _shown(value) for key, value in image.info.items() if key not in _HIDDEN}
+    infotext = _user_comment(comment) or str(items.pop("parameters", "")) or _novelai(items)
+    if image.format == "GIF":
+        infotext = infotext or str(items.get("comment", ""))
+    if len(infotext) > MAX_INFOTEXT:
+        raise BadImage(f"an infotext of {len(infotext)} characters; at most {MAX_INFOTEXT}")
+    return infotext, ({"parameters": infotext} if infotext else {}) | items
+
+
+def _bytes(text: str) -> bytes:
+    if text.startswith(("http://", "https://")):
+        raise RemoteImage(text)
+    if text.startswith("data:image/"):
+        _, comma, text = text.partition(",")
+        if not comma:
+            raise BadImage("a data: URI without a comma")
+    compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage(f"not base64: {error}") from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=READABLE)
+        if image.width * image.height > MAX_PIXELS:
+            raise BadImage(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} in all")
+        image.load()
+    except BadImage:
+        raise
+    except _BROKEN as error:
+        raise BadImage(f"not a picture of {', '.join(READABLE)}: {error}") from error
+    return image
+
+
+def _exif(infotext: str | None) -> bytes:
+    """An EXIF block whose UserComment is the infotext, in UTF-16 as the reference writes it."""
+    if infotext is None:
+        return b""
+    exif = Image.Exif()
+    comment = _UNICODE + infotext.encode("utf-16-be", errors="replace")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    return exif.tobytes()
+
+
+def _user_comment(comment: object) -> str:
+    """The text of an EXIF UserComment; other writers use little-endian or plain bytes."""
+    if not isinstance(comment, bytes):
+        return comment if isinstance(comment, str) else ""
+    charset, text = comment[:8], comment[8:]
+    if charset == _UNICODE:
+        little = text[:2] == b"\xff\xfe" or (text[1:2] == b"\0" and text[:1] != b"\0")
+        decoded = text.decode("utf-16-le" if little else "utf-16-be", errors="replace")
+        return decoded.lstrip("\ufeff")
+    return (text if charset in (b"ASCII\0\0\0", bytes(8)) else comment).decode(errors="replace")
+
+
+def _novelai(items: Mapping[str, Any]) -> str:
+    """The infotext of a picture by NovelAI, which keeps its settings as JSON."""
+    if items.get("Software") != "NovelAI":
+        return ""
+    try:
+        settings = json.loads(items.get("Comment", ""))
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(settings, dict):
+        return ""
+    return infotexts.from_novelai(str(items.get("Description", "")), settings)
+
+
+def _shown(value: object) -> object:
+    """A piece of metadata as JSON can carry it."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if value is None or isinstance(value, bool | int):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)

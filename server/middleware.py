@@ -1,0 +1,102 @@
+"""What every request passes on its way in and every reply on its way out."""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .auth import BasicAuth, OriginGuard, Origins
+from .settings import Settings
+
+MAX_BODY = 128 * 2**20
+"""Bytes a request's body may have."""
+
+_GZIP_FROM = 1000
+_GZIP_LEVEL = 1
+"""Pictures in base64 shrink by a quarter at any level; the lowest costs the least time."""
+
+_log = structlog.get_logger("server.api")
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Wrap `app`; from the inside out: body limit, auth, origin guard, CORS, gzip, timing."""
+    origins = Origins.of(settings.cors_allow_origins, settings.cors_allow_origins_regex)
+    app.add_middleware(BodyLimit)
+    if settings.credentials:
+        app.add_middleware(BasicAuth, credentials=settings.credentials)
+    app.add_middleware(OriginGuard, origins=origins)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins.listed),
+            allow_origin_regex=settings.cors_allow_origins_regex,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_credentials=True,
+        )
+    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=_GZIP_LEVEL)
+    app.add_middleware(Timing, log=settings.api_log)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """Middleware that answers 413 to a body over `MAX_BODY`, whether its length is told or not."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        told = Headers(scope=scope).get("content-length", "")
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if max(read, int(told) if told.isdecimal() else 0) > MAX_BODY:
+                raise HTTPException(413, f"the body has more than {MAX_BODY} bytes")
+            return message
+
+        await self.app(scope, limited, send)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Middleware that sends `X-Process-Time` (seconds) and, with `log`, logs `/sdapi` calls."""
+
+    app: ASGIApp
+    log: bool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = time.perf_counter()
+
+        async def timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seconds = round(time.perf_counter() - started, 4)
+                MutableHeaders(scope=message)["X-Process-Time"] = str(seconds)
+                if self.log and scope["path"].startswith("/sdapi"):
+                    _log_call(scope, message["status"], seconds)
+            await send(message)
+
+        await self.app(scope, receive, timed)
+
+
+def _log_call(scope: Scope, status: int, seconds: float) -> None:
+    _log.info(
+        "api.call",
+        status=status,
+        http=scope["http_version"],
+        method=scope["method"],
+        path=scope["path"],
+        client=(scope.get("client") or ("",))[0],
+        seconds=seconds,
+    )

@@ -1,0 +1,268 @@
+"""The settings clients read and write: a frozen value, and the store behind config.json."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, Self
+
+import structlog
+from pydantic_core import PydanticCustomError
+
+from .schemas.lax import to_bool, to_dict, to_float, to_int, to_list, to_str
+
+_log = structlog.get_logger(__name__)
+
+LOCKED = frozenset({"api_enable_requests", "api_forbid_local_requests", "api_useragent"})
+"""Keys that only config.json sets: no client may loosen what pictures the server fetches."""
+
+
+class BadOption(ValueError):
+    """A setting was given a value of the wrong type."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key = key
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"option {key!r} cannot be {_shown(value)}: {allowed}")
+
+
+class BadConfig(ValueError):
+    """config.json cannot be read as settings."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is not a settings file: {reason}; mend it or move it away")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Every setting of the wire. A field here is one the house reads; the rest are in `extra`."""
+
+    samples_format: str
+    jpeg_quality: int
+    webp_lossless: bool
+    enable_pnginfo: bool
+    add_model_name_to_info: bool
+    add_model_hash_to_info: bool
+    add_vae_name_to_info: bool
+    add_vae_hash_to_info: bool
+    add_user_name_to_info: bool
+    add_version_to_infotext: bool
+
+    sd_model_checkpoint: str | None
+    sd_checkpoint_hash: str
+    sd_checkpoints_limit: int
+    sd_vae: str
+    auto_vae_precision: bool
+
+    emphasis: str
+    comma_padding_backtrack: int
+    CLIP_stop_at_last_layers: int
+    enable_prompt_comments: bool
+    use_old_emphasis_implementation: bool
+    use_old_scheduling: bool
+    pad_cond_uncond: bool
+    pad_cond_uncond_v0: bool
+    batch_cond_uncond: bool
+
+    randn_source: str
+    tiling: bool
+    s_min_uncond: float
+    s_min_uncond_all: bool
+    skip_early_cond: float
+    eta_ddim: float
+    eta_ancestral: float
+    ddim_discretize: str
+    s_churn: float
+    s_tmin: float
+    s_tmax: float
+    s_noise: float
+    sigma_min: float
+    sigma_max: float
+    rho: float
+    beta_dist_alpha: float
+    beta_dist_beta: float
+    eta_noise_seed_delta: int
+    always_discard_next_to_last_sigma: bool
+    sgm_noise_multiplier: bool
+    sd_noise_schedule: str
+    use_downcasted_alpha_bar: bool
+    use_old_karras_scheduler_sigmas: bool
+    no_dpmpp_sde_batch_determinism: bool
+
+    face_restoration: bool
+    face_restoration_model: str
+
+    live_previews_enable: bool
+    live_previews_image_format: str
+    show_progress_grid: bool
+    show_progress_every_n_steps: int
+    show_progress_type: str
+
+    api_enable_requests: bool
+    api_forbid_local_requests: bool
+    api_useragent: str
+
+    extra: Mapping[str, Any]
+
+    @classmethod
+    def defaults(cls) -> Self:
+        """Every setting as the reference has it before anybody changes one."""
+        values = dict(defaults())
+        typed = {
+            field.name: values.pop(field.name) for field in fields(cls) if field.name != "extra"
+        }
+        return cls(**typed, extra=MappingProxyType(values))
+
+    def as_wire(self) -> dict[str, Any]:
+        """All settings by key, in the reference's order."""
+        return {
+            key: self.extra[key] if key in self.extra else getattr(self, key) for key in defaults()
+        }
+
+    def with_overrides(self, changes: Mapping[str, object]) -> tuple[Self, tuple[str, ...]]:
+        """A copy with `changes` made, and the keys ignored: those unknown and those `LOCKED`.
+
+        Null means the default. Values are coerced to the default's type.
+
+        Raises:
+            BadOption: a value that cannot be coerced; `self` is as it was in any case.
+        """
+        known = {
+            key: _coerced(key, value)
+            for key, value in changes.items()
+            if key in defaults() and key not in LOCKED
+        }
+        return self._changed(known), tuple(key for key in changes if key not in known)
+
+    def _changed(self, values: Mapping[str, Any]) -> Self:
+        extra = {key: value for key, value in values.items() if key in self.extra}
+        typed = {key: value for key, value in values.items() if key not in extra}
+        return replace(self, **typed, extra=MappingProxyType({**self.extra, **extra}))
+
+
+class OptionsStore:
+    """The server's current options, read from config.json and written back to it.
+
+    Raises:
+        BadConfig: config.json exists and is not a JSON object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._foreign, stored = _read(path)
+        self._stored = frozenset(stored)
+        self._current = Options.defaults()._changed(stored)
+
+    @property
+    def current(self) -> Options:
+        """The options as they are now; a frozen value, safe to keep."""
+        return self._current
+
+    def set(self, changes: Mapping[str, object], *, save: bool = True) -> tuple[str, ...]:
+        """Make all of `changes` or none, keep them in config.json, and return the keys ignored.
+
+        With `save` false the change lasts until the server stops, or until the next saved one.
+
+        Raises:
+            BadOption: a value of the wrong type.
+            OSError: config.json cannot be written.
+        """
+        with self._lock:
+            changed, ignored = self._current.with_overrides(changes)
+            if save and changed != self._current:
+                self._write(changed)
+            self._current = changed
+        return ignored
+
+    def _write(self, options: Options) -> None:
+        """Write what the file already had, and what is not at its default."""
+        standard = defaults()
+        kept = {
+            key: value
+            for key, value in options.as_wire().items()
+            if key in self._stored or value != standard[key]
+        }
+        _replace_file(self._path, json.dumps({**self._foreign, **kept}, indent=4) + "\n")
+        self._stored = frozenset(kept)
+
+
+@cache
+def defaults() -> Mapping[str, Any]:
+    """The reference's default of every setting, in its order."""
+    text = files(__package__).joinpath("data/options_defaults.json").read_text("utf-8")
+    return MappingProxyType(json.loads(text))
+
+
+def _coerced(key: str, value: object) -> Any:
+    standard = defaults()[key]
+    if value is None:
+        return standard
+    try:
+        match standard:
+            case bool():
+                return to_bool(value)
+            case int():
+                return _whole(key, value)
+            case float():
+                return to_float(value)
+            case list():
+                return [to_str(item) for item in to_list(value)]
+            case dict():
+                return to_dict(value)
+        return to_str(value)
+    except PydanticCustomError as error:
+        raise BadOption(key, value, error.message()) from None
+
+
+def _whole(key: str, value: object) -> int | float:
+    """An integer; a slider of the page whose default happens to be whole keeps its fraction."""
+    if isinstance(value, str):
+        return to_int(value)
+    number = to_float(value)
+    keeps_fraction = key not in Options.__slots__ and not number.is_integer()
+    return number if keeps_fraction else to_int(number)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys of config.json we do not know, untouched, and those we do, coerced."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}, {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadConfig(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise BadConfig(path, f"its top level is a {type(content).__name__}, not an object")
+    stored: dict[str, Any] = {}
+    for key in content.keys() & defaults().keys():
+        try:
+            stored[key] = _coerced(key, content[key])
+        except BadOption as error:
+            _log.warning("config.option_ignored", path=str(path), reason=str(error))
+    return {key: value for key, value in content.items() if key not in defaults()}, stored
+
+
+def _replace_file(path: Path, text: str) -> None:
+    """Write `text` so that a reader, or a crash, finds the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,81 @@
+"""The heavy rooms: torch, the checkpoints and the engine. Imported after the port is bound."""
+
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+import torch
+
+from models.catalog import Catalog, CheckpointInfo
+from models.manager import CheckpointManager
+from pipelines.engine import Engine
+from pipelines.generate import GeneratedImage
+from pipelines.plan import Txt2ImgPlan
+from pipelines.watch import Watch
+
+from .settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Runtime:
+    """The device room as the job queue sees it."""
+
+    def __init__(self, engine: Engine, device: torch.device) -> None:
+        """Stand before `engine`, whose modules are on `device`."""
+        self._engine = engine
+        self._device = device
+
+    def submit(self, plan: Txt2ImgPlan, watch: Watch) -> "Future[list[GeneratedImage]]":
+        """Queue a plan; the future gives its pictures."""
+        return self._engine.submit(plan, watch)
+
+    def load(self, checkpoint: CheckpointInfo) -> "Future[list[GeneratedImage]]":
+        """Load a checkpoint in its turn; the future ends when it is on the device."""
+        return self._engine.load(checkpoint)
+
+    def close(self) -> None:
+        """End the device thread."""
+        self._engine.close()
+
+    def memory(self) -> dict[str, Any]:
+        """The GPU's memory in bytes, in the wire's shape; `{"error": ...}` without a GPU."""
+        if self._device.type != "cuda":
+            return {"error": "unavailable: no GPU in use"}
+        free, total = torch.cuda.mem_get_info(self._device)
+        stats = torch.cuda.memory_stats(self._device)
+
+        def pair(name: str) -> dict[str, int]:
+            return {
+                "current": stats.get(f"{name}_bytes.all.current", 0),
+                "peak": stats.get(f"{name}_bytes.all.peak", 0),
+            }
+
+        return {
+            "system": {"free": free, "used": total - free, "total": total},
+            "active": pair("active"),
+            "allocated": pair("allocated"),
+            "reserved": pair("reserved"),
+            "inactive": pair("inactive_split"),
+            "events": {"retries": stats.get("num_alloc_retries", 0), "oom": stats["num_ooms"]},
+        }
+
+
+def build(settings: Settings, catalog: Catalog) -> Runtime:
+    """The device room that `settings` ask for."""
+    device = _device(settings.torch_device)
+    dtype = torch.float32 if _full_precision(settings, device) else torch.float16
+    vae_dtype = torch.float32 if settings.no_half_vae else dtype
+    checkpoints = CheckpointManager(catalog, device=device, dtype=dtype, vae_dtype=vae_dtype)
+    log.info("device ready", device=str(device), dtype=str(dtype).removeprefix("torch."))
+    return Runtime(Engine(checkpoints, max_rows=settings.max_batch), device)
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def _full_precision(settings: Settings, device: torch.device) -> bool:
+    return settings.no_half or settings.precision == "full" or device.type == "cpu"

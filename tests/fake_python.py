@@ -1,0 +1,50 @@
+"""Stands for an interpreter and its pip in the tests of launch.sh; run as a program.
+
+It writes each call to the file `$FAKE_LOG`, makes environments that hold itself, and leaves to the
+real interpreter what needs one. `$FAKE_*` say how the machine behaves.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    argv = [word for word in sys.argv[1:] if word != "-P"]
+    match argv:
+        case ["-c", program, *_] if "version_info" in program:
+            return int("FAKE_OLD" in os.environ)
+        case ["-c", program, *_] if "ensurepip" in program:
+            return int("FAKE_NO_ENSUREPIP" in os.environ)
+        case ["-c", _, "torch" | "onnxruntime" as package]:
+            sys.stdout.write(os.environ.get(f"FAKE_{package.upper()}", ""))
+            return 0
+        case ["-c", *_] | ["-m", "server.settings", *_]:
+            return subprocess.call([sys.executable, *sys.argv[1:]])
+        case ["--version"]:
+            sys.stdout.write("Python 3.13.0")
+            return 0
+    with Path(os.environ["FAKE_LOG"]).open("a", encoding="utf-8") as log:
+        log.write(json.dumps([str(Path.cwd()), *argv]) + "\n")
+    match argv:
+        case ["-m", "venv", *_, folder]:
+            (Path(folder) / "bin").mkdir(parents=True)
+            (Path(folder) / "pyvenv.cfg").touch()
+            shutil.copy(__file__, Path(folder) / "bin" / "python")
+        case ["-m", "pip", "--version"]:
+            return int("FAKE_NO_PIP" in os.environ)
+        case ["-m", "pip", *words] if "--dry-run" in words:
+            sys.stdout.write(os.environ.get("FAKE_REPORT", '{"requires_dist": ["sympy"]}'))
+        case ["-m", "pip", *words] if os.environ.get("FAKE_PIP_FAILS", "-") in words:
+            return 1
+        case ["-m", "server", *_] if Path("/proc/self/fd/9").exists():
+            sys.stderr.write("the lock is still held")
+            return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

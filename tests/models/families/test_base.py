@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import ClipSkipOutOfRange, NansException
+from models.families import Checkpoint
+
+from .variants import reference
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return reference("tiny-vpred")
+
+
+class FragileVae(nn.Module):
+    """Overflows in half precision, and in float32 too where it is broken."""
+
+    def __init__(self, *, broken: bool) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float16), requires_grad=False)
+        self.broken = broken
+
+    def decode(self, z: Tensor, return_dict: bool) -> tuple[Tensor]:
+        assert z.dtype == self.scale.dtype
+        overflow = self.broken or self.scale.dtype == torch.float16
+        return (z * float("nan") if overflow else z * self.scale,)
+
+
+def ids(checkpoint: Checkpoint, text: str) -> Tensor:
+    tokens = checkpoint.tokenizer.encode(text)
+    padding = [checkpoint.tokenizer.eos] * (76 - len(tokens))
+    return torch.tensor([[checkpoint.tokenizer.bos, *tokens, *padding]])
+
+
+def test_rows_of_a_prediction_do_not_depend_on_each_other(checkpoint: Checkpoint) -> None:
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    steps = torch.tensor([3.25, 900.5])
+    context = torch.cat([checkpoint.encode_tokens(ids(checkpoint, t), 1) for t in ("cat", "")])
+    both = checkpoint.predict(x, steps, context)
+    assert both.shape == (2, 4, 8, 8)
+    assert both.dtype == torch.float32
+    for row in range(2):
+        rows = slice(row, row + 1)
+        alone = checkpoint.predict(x[rows], steps[rows], context[rows])
+        torch.testing.assert_close(alone, both[rows], atol=1e-5, rtol=1e-5)
+
+
+def test_a_fraction_of_a_timestep_counts(checkpoint: Checkpoint) -> None:
+    x = torch.ones(1, 4, 8, 8)
+    context = checkpoint.encode_tokens(ids(checkpoint, "cat"), 1)
+    whole, half, following = (
+        checkpoint.predict(x, torch.tensor([t]), context) for t in (500.0, 500.5, 501.0)
+    )
+    assert (whole - half).abs().max() > 0
+    torch.testing.assert_close(half, (whole + following) / 2, atol=1e-3, rtol=1e-2)
+
+
+def test_inputs_of_another_dtype_are_cast(checkpoint: Checkpoint) -> None:
+    context = checkpoint.encode_tokens(ids(checkpoint, "cat"), 1)
+    x = torch.ones(1, 4, 8, 8)
+    expected = checkpoint.predict(x, torch.tensor([7.0]), context)
+    given = checkpoint.predict(x.double(), torch.tensor([7]), context.double())
+    assert torch.equal(expected, given)
+
+
+def test_clip_skip_counts_layers_from_the_end(checkpoint: Checkpoint) -> None:
+    encoder, tokens = checkpoint.text_encoder, ids(checkpoint, "a red circle")
+    states = encoder(input_ids=tokens, output_hidden_states=True).hidden_states
+    for skip in (2, 3, 13):
+        expected = encoder.final_layer_norm(states[-skip])
+        assert torch.equal(checkpoint.encode_tokens(tokens, skip), expected)
+    last = checkpoint.encode_tokens(tokens, 1)
+    assert last.shape == (1, 77, 16)
+    assert torch.equal(checkpoint.encode_tokens(tokens, 0), last)
+    assert not torch.equal(checkpoint.encode_tokens(tokens, 2), last)
+    with pytest.raises(ClipSkipOutOfRange, match="clip skip 14"):
+        checkpoint.encode_tokens(tokens, 14)
+
+
+def test_decode_undoes_encode_roughly_and_scales(checkpoint: Checkpoint) -> None:
+    pixels = torch.linspace(-0.5, 0.5, 64)[None, None, None, :].expand(2, 3, 64, 64)
+    latents = checkpoint.encode_image(pixels)
+    assert latents.shape == (2, 4, 8, 8)
+    assert checkpoint.decode(latents).shape == (2, 3, 64, 64)
+    doubled = replace(checkpoint, latent_scale=2 * checkpoint.latent_scale)
+    torch.testing.assert_close(doubled.encode_image(pixels), 2 * latents)
+    torch.testing.assert_close(doubled.decode(2 * latents), checkpoint.decode(latents))
+
+
+def test_images_are_decoded_one_by_one(checkpoint: Checkpoint) -> None:
+    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    seen: list[int] = []
+    hook = checkpoint.vae.decoder.register_forward_pre_hook(
+        lambda _, inputs: seen.append(len(inputs[0]))
+    )
+    together = checkpoint.decode(latents)
+    hook.remove()
+    assert seen == [1, 1, 1]
+    assert torch.equal(checkpoint.decode(latents[1:2]), together[1:2])
+
+
+def test_nans_in_half_precision_move_the_vae_to_float32_for_good(checkpoint: Checkpoint) -> None:
+    fragile = replace(checkpoint, vae=FragileVae(broken=False), latent_scale=1.0)
+    assert fragile.vae_dtype == torch.float16
+    latents = torch.ones(1, 4, 2, 2)
+    assert torch.equal(fragile.decode(latents), latents)
+    assert fragile.vae_dtype == torch.float32
+
+
+def test_nans_in_float32_are_an_error(checkpoint: Checkpoint) -> None:
+    broken = replace(checkpoint, vae=FragileVae(broken=True))
+    with pytest.raises(NansException, match="VAE"):
+        broken.decode(torch.ones(1, 4, 2, 2))

@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
+from models.families import sidecar
+from models.families.sd15_layout import UnetLayout, VaeLayout
+
+from ..files import CHECKPOINTS
+
+DETECTED = UnetLayout(
+    in_channels=4,
+    out_channels=4,
+    channels=(64, 64),
+    layers=1,
+    attention=(True, False),
+    context_width=32,
+    heads=(8, 8),
+)
+
+
+def written(folder: Path, params: object) -> sidecar.Section:
+    path = folder / "a.yaml"
+    path.write_text(yaml.safe_dump({"model": {"params": params}}))
+    return sidecar.read_sidecar(path)
+
+
+def unet_of(folder: Path, params: object) -> UnetLayout:
+    return sidecar.unet(written(folder, {"unet_config": {"params": params}}), DETECTED)
+
+
+def test_a_reference_sidecar_says_everything() -> None:
+    params = sidecar.read_sidecar(CHECKPOINTS / "tiny-vpred.yaml")
+    assert sidecar.unet(params, DETECTED) == UnetLayout(
+        in_channels=4,
+        out_channels=4,
+        channels=(32, 32, 64, 64),
+        layers=2,
+        attention=(True, True, True, False),
+        context_width=16,
+        heads=(8, 8, 8, 8),
+    )
+    detected = VaeLayout(channels=(1,), layers=1, latent_channels=1)
+    expected = VaeLayout(channels=(32, 64, 32, 32), layers=2, latent_channels=4)
+    assert sidecar.vae(params, detected) == expected
+    assert sidecar.prediction(params, "epsilon") == "v"
+    text = sidecar.text(params)
+    assert text is not None
+    assert (text.width, text.layers, text.heads, text.inner_width) == (16, 12, 4, 64)
+
+
+def test_what_the_sidecar_does_not_say_stays_detected(tmp_path: Path) -> None:
+    params = written(tmp_path, {"unet_config": {"params": {"in_channels": 9}}})
+    assert sidecar.unet(params, DETECTED).in_channels == 9
+    assert sidecar.unet(params, DETECTED).channels == (64, 64)
+    assert sidecar.prediction(params, "v") == "v"
+    assert sidecar.text(params) is None
+
+
+def test_head_widths_become_head_counts(tmp_path: Path) -> None:
+    layout = unet_of(tmp_path, {"num_heads": 4, "num_head_channels": 32, "channel_mult": [1, 2]})
+    assert layout.heads == (2, 4)
+    assert unet_of(tmp_path, {"num_heads": 4, "num_head_channels": -1}).heads == (4, 4)
+
+
+def test_a_text_encoders_folder_is_relative_to_the_yaml(tmp_path: Path) -> None:
+    (tmp_path / "te").mkdir()
+    nested = {"text_config": {"hidden_size": 32, "hidden_act": "gelu"}}
+    (tmp_path / "te" / "config.json").write_text(json.dumps(nested))
+    text = sidecar.text(written(tmp_path, {"cond_stage_config": {"params": {"version": "te"}}}))
+    assert text is not None
+    assert (text.width, text.activation, text.layers) == (32, "gelu", 12)
+
+
+def test_a_hub_name_means_the_usual_text_encoder(tmp_path: Path) -> None:
+    version = {"version": "openai/clip-vit-large-patch14"}
+    assert sidecar.text(written(tmp_path, {"cond_stage_config": {"params": version}})) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"in_channels": "4"},
+        {"in_channels": 0},
+        {"in_channels": True},
+        {"num_res_blocks": 10**9},
+        {"num_heads": 2.5},
+        {"channel_mult": []},
+        {"channel_mult": [1] * 1000},
+        {"channel_mult": [1, -2]},
+        {"channel_mult": 4},
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, said: dict[str, object]) -> None:
+    key = next(iter(said))
+    with pytest.raises(CorruptCheckpoint, match=rf"a\.yaml: params\.{key} is "):
+        unet_of(tmp_path, said)
+
+
+def test_an_unknown_parameterization_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match="'x0'; supported: eps, v"):
+        sidecar.prediction(written(tmp_path, {"parameterization": "x0"}), "epsilon")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [", b"\xff\xfe\x00", b"- 1", b"!!python/object/apply:os.system ['true']", b"\x00" * 9],
+)
+def test_a_damaged_yaml_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(CorruptCheckpoint, match=r"a\.yaml"):
+        sidecar.read_sidecar(tmp_path / "a.yaml")
+
+
+def test_a_section_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorruptCheckpoint, match="unet_config"):
+        sidecar.unet(written(tmp_path, {"unet_config": [1]}), DETECTED)
+
+
+def test_an_endless_yaml_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"#" * (sidecar.MAX_BYTES + 1))
+    with pytest.raises(CorruptCheckpoint, match="longer than"):
+        sidecar.read_sidecar(tmp_path / "a.yaml")
+
+
+def test_a_missing_or_strange_text_encoder_is_refused(tmp_path: Path) -> None:
+    absent = {"cond_stage_config": {"params": {"version": "../absent"}}}
+    with pytest.raises(UnsupportedCheckpoint, match=r"'\.\./absent'"):
+        sidecar.text(written(tmp_path, absent))
+    (tmp_path / "config.json").write_text('{"hidden_act": "relu"}')
+    here = {"cond_stage_config": {"params": {"version": "."}}}
+    with pytest.raises(UnsupportedCheckpoint, match="relu"):
+        sidecar.text(written(tmp_path, here))
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CorruptCheckpoint, match="JSON"):
+        sidecar.text(written(tmp_path, here))

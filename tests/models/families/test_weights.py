@@ -1,0 +1,86 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models.errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint
+from models.families.weights import open_weights
+from models.header import TensorEntry
+
+STATE = {"a": torch.arange(6, dtype=torch.float16).reshape(2, 3), "b": torch.tensor([1.5])}
+
+
+class Payload:
+    """A pickle that would run a command."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('the pickle ran')",)
+
+
+def test_safetensors_give_tensors_by_name(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "a.safetensors")
+    with open_weights(tmp_path / "a.safetensors", allow_pickle=False) as weights:
+        assert weights.header.tensors["a"] == TensorEntry(dtype="F16", shape=(2, 3))
+        assert torch.equal(weights.read("a"), STATE["a"])
+
+
+@pytest.mark.parametrize("content", [STATE, {"state_dict": STATE, "epoch": 3}])
+def test_an_allowed_pickle_gives_the_same(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "a.ckpt")
+    with open_weights(tmp_path / "a.ckpt", allow_pickle=True) as weights:
+        assert weights.header.tensors["a"] == TensorEntry(dtype="F16", shape=(2, 3))
+        assert set(weights.header.tensors) == {"a", "b"}
+        assert torch.equal(weights.read("a"), STATE["a"])
+
+
+def test_a_pickle_is_refused_unless_allowed(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "a.ckpt")
+    with (
+        pytest.raises(UnsupportedCheckpoint, match="only when allowed"),
+        open_weights(tmp_path / "a.ckpt", allow_pickle=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_a_payload_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.ckpt"
+    if zipped:
+        torch.save({"state_dict": STATE, "x": Payload()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Payload()))
+    with (
+        pytest.raises(UnsupportedCheckpoint, match="more than tensors"),
+        open_weights(path, allow_pickle=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"nonsense"])
+def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with (
+        pytest.raises((CorruptCheckpoint, UnsupportedCheckpoint), match=r"a\.ckpt"),
+        open_weights(tmp_path / "a.ckpt", allow_pickle=True),
+    ):
+        pass
+
+
+def test_a_pickle_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "a.ckpt")
+    with (
+        pytest.raises(CorruptCheckpoint, match="no table"),
+        open_weights(tmp_path / "a.ckpt", allow_pickle=True),
+    ):
+        pass
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    for name in ("a.ckpt", "a.safetensors"):
+        with (
+            pytest.raises(CheckpointNotFound, match="no such file"),
+            open_weights(tmp_path / name, allow_pickle=True),
+        ):
+            pass

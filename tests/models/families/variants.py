@@ -1,0 +1,42 @@
+"""A reference checkpoint, and changed copies of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.catalog import CheckpointInfo
+from models.families import Checkpoint, load
+
+from ..files import CHECKPOINTS, sidecar_text
+
+State = dict[str, Tensor]
+
+
+def info_of(path: Path) -> CheckpointInfo:
+    config = path.with_suffix(".yaml")
+    return CheckpointInfo(
+        path=path,
+        name=path.name,
+        model_name=path.stem,
+        config=config if config.is_file() else None,
+    )
+
+
+def load_path(path: Path, dtype: torch.dtype = torch.float32, **flags: bool) -> Checkpoint:
+    device = torch.device("cpu")
+    return load(info_of(path), device=device, dtype=dtype, vae_dtype=torch.float32, **flags)
+
+
+def reference(name: str) -> Checkpoint:
+    return load_path(CHECKPOINTS / f"{name}.safetensors")
+
+
+def changed(folder: Path, change: Callable[[State], State], **yaml_changes: str) -> Path:
+    """Write tiny-vpred with its tensors changed; `old="new"` pairs change the sidecar's text."""
+    path = folder / "changed.safetensors"
+    save_file(change(load_file(CHECKPOINTS / "tiny-vpred.safetensors")), path)
+    path.with_suffix(".yaml").write_text(sidecar_text("tiny-vpred", yaml_changes))
+    return path

@@ -1,0 +1,265 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from models.catalog import Catalog, CheckpointInfo
+from models.errors import CheckpointNotFound, CorruptCheckpoint
+from models.hashing import HashCache
+
+from .files import one_tensor
+
+EMPTY_LEGACY = hashlib.sha256(b"").hexdigest()[:8]
+
+
+def catalog(
+    tmp_path: Path,
+    *roots: Path,
+    explicit: Path | None = None,
+    hashing: bool = True,
+    allow_pickle: bool = False,
+    demo: Path = Path("/absent/darkroom-demo.safetensors"),
+) -> Catalog:
+    made = Catalog(
+        roots or (tmp_path / "models",),
+        explicit=explicit,
+        hashes=HashCache(tmp_path / "hashes.db"),
+        hashing=hashing,
+        allow_pickle=allow_pickle,
+        demo=demo,
+    )
+    made.scan()
+    return made
+
+
+def names(made: Catalog) -> list[str]:
+    return [info.name for info in made.checkpoints()]
+
+
+def found(made: Catalog, alias: str) -> CheckpointInfo:
+    info = made.find(alias)
+    assert info is not None
+    return info
+
+
+def test_folders_are_listed_naturally_and_without_case(tmp_path: Path) -> None:
+    for name in ("b.safetensors", "A.safetensors", "v10.SAFETENSORS", "v2.safetensors"):
+        one_tensor(tmp_path / "models" / name)
+    one_tensor(tmp_path / "models" / "sub" / "a.safetensors")
+    one_tensor(tmp_path / "more" / "0.safetensors")
+    made = catalog(tmp_path, tmp_path / "models", tmp_path / "more", tmp_path / "absent")
+    assert names(made) == [
+        "A.safetensors",
+        "b.safetensors",
+        "v2.safetensors",
+        "v10.SAFETENSORS",
+        "sub/a.safetensors",
+        "0.safetensors",
+    ]
+    assert made.default() == made.checkpoints()[0]
+    assert found(made, "sub/a.safetensors").model_name == "sub_a"
+
+
+def test_what_is_no_checkpoint_is_not_listed(tmp_path: Path) -> None:
+    for name in ("good.safetensors", "x.vae.safetensors", ".hid.safetensors", ".h/a.safetensors"):
+        one_tensor(tmp_path / "models" / name)
+    (tmp_path / "models" / "old.ckpt").write_bytes(b"pickle")
+    (tmp_path / "models" / "x.vae.ckpt").write_bytes(b"pickle")
+    (tmp_path / "models" / "notes.txt").write_text("x")
+    assert names(catalog(tmp_path)) == ["good.safetensors"]
+    assert names(catalog(tmp_path, allow_pickle=True)) == ["good.safetensors", "old.ckpt"]
+
+
+def test_a_damaged_file_costs_one_warning_and_the_others_are_served(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "good.safetensors")
+    (tmp_path / "models" / "bad.safetensors").write_bytes(b"\x80\x02}q\x00.")
+    (tmp_path / "models" / "dangling.safetensors").symlink_to(tmp_path / "nowhere")
+    with capture_logs() as logs:
+        made = catalog(tmp_path)
+    assert names(made) == ["good.safetensors"]
+    assert [(Path(str(log["path"])).name, log["log_level"]) for log in logs] == [
+        ("bad.safetensors", "warning"),
+        ("dangling.safetensors", "warning"),
+    ]
+    assert "pickle" in logs[0]["reason"]
+
+
+def test_a_name_that_is_not_utf8_is_skipped(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "good.safetensors")
+    os.link(
+        tmp_path / "models" / "good.safetensors",
+        os.fsencode(tmp_path) + b"/models/\xff.safetensors",
+    )
+    with capture_logs() as logs:
+        assert names(catalog(tmp_path)) == ["good.safetensors"]
+    assert logs[0]["reason"] == "its name is not UTF-8"
+
+
+def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "elsewhere" / "far.safetensors")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "models")
+    (tmp_path / "models" / "self").symlink_to(tmp_path / "models")
+    assert names(catalog(tmp_path)) == ["linked/far.safetensors"]
+
+
+def test_a_file_in_two_roots_is_listed_once_and_a_second_of_its_name_not_at_all(
+    tmp_path: Path,
+) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors", fill=1)
+    one_tensor(tmp_path / "more" / "a.safetensors", fill=2)
+    with capture_logs() as logs:
+        made = catalog(tmp_path, tmp_path / "models", tmp_path / "models", tmp_path / "more")
+    assert [info.path for info in made.checkpoints()] == [tmp_path / "models" / "a.safetensors"]
+    assert [log["path"] for log in logs] == [str(tmp_path / "more" / "a.safetensors")]
+
+
+def test_the_explicit_file_comes_first(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    outside = one_tensor(tmp_path / "outside" / "z.safetensors")
+    made = catalog(tmp_path, explicit=outside)
+    assert names(made) == ["z.safetensors", "a.safetensors"]
+    inside = one_tensor(tmp_path / "models" / "sub" / "z.safetensors")
+    made = catalog(tmp_path, explicit=inside)
+    assert names(made) == ["sub/z.safetensors", "a.safetensors"]
+    assert made.default() == found(made, "sub/z.safetensors")
+
+
+def test_a_missing_or_damaged_explicit_file_is_an_error(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    with pytest.raises(CheckpointNotFound, match=r"gone\.safetensors: no such file"):
+        catalog(tmp_path, explicit=tmp_path / "gone.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"short")
+    with pytest.raises(CorruptCheckpoint, match="5 bytes"):
+        catalog(tmp_path, explicit=tmp_path / "bad.safetensors")
+    (tmp_path / "old.ckpt").write_bytes(b"x")
+    with pytest.raises(CorruptCheckpoint, match="pickle"):
+        catalog(tmp_path, explicit=tmp_path / "old.ckpt")
+
+
+def test_a_failed_scan_changes_nothing(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    explicit = one_tensor(tmp_path / "b.safetensors")
+    made = catalog(tmp_path, explicit=explicit)
+    explicit.unlink()
+    with pytest.raises(CheckpointNotFound):
+        made.scan()
+    assert names(made) == ["b.safetensors", "a.safetensors"]
+
+
+def test_every_alias_of_an_unhashed_and_of_a_hashed_file(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "sub" / "Model.safetensors")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    made = catalog(tmp_path)
+    early = ["sub_Model", "sub/Model.safetensors", "Model", EMPTY_LEGACY]
+    early.append(f"sub/Model.safetensors [{EMPTY_LEGACY}]")
+    info = made.checkpoints()[0]
+    assert set(info.aliases()) == set(early)
+    assert (info.title, info.sha256, info.short_hash) == ("sub/Model.safetensors", None, None)
+
+    hashed = made.hash(info)
+    short = digest[:10]
+    assert (hashed.sha256, hashed.short_hash) == (digest, short)
+    assert hashed.title == f"sub/Model.safetensors [{short}]"
+    late = [*early, digest, short, f"sub/Model.safetensors [{short}]", f"Model [{short}]"]
+    assert set(hashed.aliases()) == set(late)
+    assert [made.find(alias) for alias in late] == [hashed] * len(late)
+    assert made.checkpoints() == (hashed,)
+
+
+def test_a_hash_is_known_to_the_next_catalog(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    first = catalog(tmp_path)
+    hashed = first.hash(first.checkpoints()[0])
+    assert catalog(tmp_path).checkpoints() == (hashed,)
+    one_tensor(tmp_path / "models" / "a.safetensors", name="changed")
+    first.scan()
+    assert first.checkpoints()[0].sha256 is None
+
+
+def test_no_hashing_keeps_the_hash_unknown(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    catalog(tmp_path).hash(catalog(tmp_path).checkpoints()[0])
+    made = catalog(tmp_path, hashing=False)
+    info = made.checkpoints()[0]
+    assert info.sha256 is None
+    assert made.hash(info) == info
+
+
+def test_hashing_a_file_that_has_gone(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "a.safetensors")
+    made = catalog(tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointNotFound, match="cannot be read"):
+        made.hash(made.checkpoints()[0])
+
+
+def test_the_forgiving_look_up_drops_a_hash_and_ignores_case(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "Model.safetensors")
+    made = catalog(tmp_path)
+    info = made.checkpoints()[0]
+    for alias in ("Model.safetensors [0123456789]", "Model [x]", "mOdEl", "MODEL.safetensors [a]"):
+        assert made.find(alias) == info, alias
+
+
+@pytest.mark.parametrize(
+    "alias",
+    ["", "[x]", "Mod", "Model2", "../models/Model.safetensors", "/etc/passwd", "Model\x00", "None"],
+)
+def test_the_forgiving_look_up_never_guesses(tmp_path: Path, alias: str) -> None:
+    one_tensor(tmp_path / "models" / "Model.safetensors")
+    assert catalog(tmp_path).find(alias) is None
+
+
+def test_a_stem_that_two_files_share_finds_neither_in_another_case(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "x" / "model.safetensors")
+    one_tensor(tmp_path / "models" / "y" / "model.safetensors")
+    made = catalog(tmp_path)
+    assert made.find("MODEL") is None
+    assert found(made, "model").name == "x/model.safetensors"
+
+
+def test_the_sidecar_yaml_is_found(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "a.safetensors")
+    one_tensor(tmp_path / "models" / "b.safetensors")
+    path.with_suffix(".yaml").write_text("model: {}")
+    made = catalog(tmp_path)
+    assert [info.config for info in made.checkpoints()] == [path.with_suffix(".yaml"), None]
+
+
+def test_the_demo_is_listed_only_where_nothing_else_is(tmp_path: Path) -> None:
+    demo = one_tensor(tmp_path / "code" / "darkroom-demo.safetensors")
+    with capture_logs() as logs:
+        made = catalog(tmp_path, demo=demo)
+    info = made.default()
+    assert info is not None
+    assert (info.model_name, info.embedded, info.path) == ("darkroom-demo", True, demo)
+    assert made.checkpoints() == (info,)
+    assert [log["log_level"] for log in logs] == ["info"]
+    assert logs[0]["put_models_in"] == [str(tmp_path / "models")]
+
+    one_tensor(tmp_path / "models" / "real.safetensors")
+    made.scan()
+    assert names(made) == ["real.safetensors"]
+    assert made.find("darkroom-demo") is None
+
+
+def test_nothing_at_all_is_an_empty_list(tmp_path: Path) -> None:
+    made = catalog(tmp_path)
+    assert made.checkpoints() == ()
+    assert made.default() is None
+
+
+def test_the_catalog_needs_no_torch() -> None:
+    program = (
+        "import sys, models.catalog, models.header, models.hashing; print('torch' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "False\n"
