@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,11 @@ MAX_RANK = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorEntry:
-    """One tensor's element type (as safetensors spells it) and shape."""
+    """One tensor's element type (as safetensors spells it), shape, and first byte in its file."""
 
     dtype: str
     shape: tuple[int, ...]
+    position: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,8 @@ def read_header(path: Path) -> Header:
     metadata = _metadata(path, fields.pop("__metadata__", {}))
     if len(fields) > MAX_TENSORS:
         raise CorruptCheckpoint(path, f"{len(fields)} tensors; at most {MAX_TENSORS} are read")
-    return Header(tensors=_tensors(path, fields, size - LENGTH_BYTES - length), metadata=metadata)
+    tensors = _tensors(path, fields, start=LENGTH_BYTES + length, size=size)
+    return Header(tensors=tensors, metadata=metadata)
 
 
 def _header_length(path: Path, prefix: bytes, size: int) -> int:
@@ -106,13 +108,16 @@ def _metadata(path: Path, value: object) -> Mapping[str, str]:
     return value
 
 
-def _tensors(path: Path, fields: Mapping[str, Any], available: int) -> dict[str, TensorEntry]:
+def _tensors(
+    path: Path, fields: Mapping[str, Any], *, start: int, size: int
+) -> dict[str, TensorEntry]:
     spans: list[tuple[int, int, str]] = []
     tensors: dict[str, TensorEntry] = {}
-    for name, field in fields.items():
-        tensors[name], begin, end = _entry(path, name, field)
+    for name, value in fields.items():
+        dtype, shape, begin, end = _entry(path, name, value)
+        tensors[name] = TensorEntry(dtype=dtype, shape=shape, position=start + begin)
         spans.append((begin, end, name))
-    position = 0
+    position, available = 0, size - start
     for begin, end, name in sorted(spans):
         if begin != position:
             kind = "overlaps another tensor" if begin < position else "leaves a gap before it"
@@ -127,8 +132,8 @@ def _tensors(path: Path, fields: Mapping[str, Any], available: int) -> dict[str,
     return tensors
 
 
-def _entry(path: Path, name: str, field: object) -> tuple[TensorEntry, int, int]:
-    match field:
+def _entry(path: Path, name: str, value: object) -> tuple[str, tuple[int, ...], int, int]:
+    match value:
         case {
             "dtype": str(dtype),
             "shape": [*shape],
@@ -146,4 +151,4 @@ def _entry(path: Path, name: str, field: object) -> tuple[TensorEntry, int, int]
         raise CorruptCheckpoint(
             path, f"tensor {name!r} spans bytes {begin} to {end}, its shape needs {wanted}"
         )
-    return TensorEntry(dtype=dtype, shape=tuple(shape)), begin, end
+    return dtype, tuple(shape), begin, end

@@ -1,1 +1,1 @@
-"""A plan becomes pixels: samplers, schedules, noise, conditioning and the engine that batches them."""
+"""A plan becomes pixels: samplers, schedules, noise, conditioning, and the engine."""

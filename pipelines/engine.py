@@ -1,8 +1,8 @@
 """Runs generations: owns the device thread, and batches what they ask for.
 
-Each turn it carries out the pending step of every running job. `Predict` rows that agree in latent
-size and context length go through the UNet together, whatever their samplers, steps or time steps, so
-a new job joins at the next step and never waits for the last one of another.
+Each turn it carries out the pending step of every running job. `Predict` rows that agree in
+latent size and context length go through the UNet together, whatever their samplers, steps or time
+steps, so a new job joins at the next step and never waits for the last one of another.
 """
 
 import queue

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .guidance import Denoiser, Guidance, Stopped, guided
 from .noise import SCALE, BatchNoise
-from .plan import Batch, Encoding, Txt2ImgPlan
+from .plan import BadPlan, Batch, Encoding, Txt2ImgPlan
 from .prompt.chunks import chunk_prompt
 from .samplers import find_sampler
 from .schedules import SigmaTable, schedule_sigmas, timestep_sigmas
@@ -36,7 +36,15 @@ class GeneratedImage:
 def txt2img(
     plan: Txt2ImgPlan, checkpoint: "Checkpoint", watch: Watch
 ) -> Stepping[list[GeneratedImage]]:
-    """The pictures of a plan, batch by batch; fewer when interrupted."""
+    """The pictures of a plan, batch by batch; fewer when interrupted.
+
+    Raises `BadPlan` for a checkpoint that wants more than latents, such as an inpainting one.
+    """
+    if checkpoint.in_channels != checkpoint.latent_channels:
+        raise BadPlan(
+            f"checkpoint {plan.checkpoint.name!r} takes {checkpoint.in_channels} channels (inpainting "
+            f"or editing): not supported yet; allowed: those of {checkpoint.latent_channels}"
+        )
     images: list[GeneratedImage] = []
     for batch in plan.batches():
         if watch.interrupted:

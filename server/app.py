@@ -19,6 +19,7 @@ from .jobs import Device, JobQueue
 from .options import OptionsStore
 from .services import Services
 from .settings import Settings
+from .translate import configured_checkpoint
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        root_path=settings.root_path,
+        strict_content_type=False,
     )
     app.state.services = services
     errors.install(app)
@@ -95,8 +96,7 @@ def _build(services: Services) -> Device:
 
 
 async def _load_first(services: Services) -> None:
-    chosen = services.options.current.sd_model_checkpoint
-    checkpoint = (services.catalog.find(chosen) if chosen else None) or services.catalog.default()
+    checkpoint = configured_checkpoint(services.options.current, services.catalog)
     if checkpoint is None:
         return
     try:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -16,7 +16,7 @@ from .errors import error_body
 OPEN_PATHS = frozenset({"/internal/ping"})
 """Paths that answer without credentials, for whoever watches that the server lives."""
 
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="darkroom", charset="UTF-8"'}
+_CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Basic realm="darkroom", charset="UTF-8"'}
 
 
 @dataclass(frozen=True, slots=True)

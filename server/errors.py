@@ -116,7 +116,7 @@ async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-    if isinstance(error.__cause__, ValueError | RecursionError):
+    if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
         return _details(422, [_unreadable(error.__cause__)])
     return JSONResponse(
         error_body("HTTPException", detail=str(error.detail)), error.status_code, error.headers

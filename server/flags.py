@@ -1,10 +1,11 @@
 """Every command-line flag the server understands, as one table (standard library only).
 
 The names are those of the webui, so that an existing command line keeps working. A row with
-`used=False` has no meaning here: it is accepted, and the start-up log names it.
+`used=False` has no meaning here, one with `effective=False` has none yet: both are accepted, and
+the start-up log names them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -30,6 +31,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     group: str = ""
     used: bool = True
+    effective: bool = True
     secret: bool = False
     help: str = ""
 
@@ -203,4 +205,18 @@ _IDLE = (
     Flag(name="--filenames-max-length", kind=Kind.INTEGER, default=128, used=False),
 )
 
-FLAGS: tuple[Flag, ...] = (*_SERVER, *_ACCESS, *_FOLDERS, *_MODEL, *_OWN, *_IDLE)
+_NOT_YET = (
+    "--api-server-stop --vae-dir --lora-dir --embeddings-dir --esrgan-models-path"
+    " --realesrgan-models-path --gfpgan-models-path --codeformer-models-path --styles-file"
+    " --vae-path --medvram --medvram-sdxl --lowvram --disable-nan-check"
+)
+"""Flags whose feature is still to come; help and the start-up log say so."""
+
+_USED = tuple(
+    replace(flag, effective=False, help=f"{flag.help} (not in effect yet)")
+    if flag.name in _NOT_YET.split()
+    else flag
+    for flag in (*_SERVER, *_ACCESS, *_FOLDERS, *_MODEL, *_OWN)
+)
+
+FLAGS: tuple[Flag, ...] = (*_USED, *_IDLE)

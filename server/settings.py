@@ -83,7 +83,7 @@ class Settings:
     accepted: Mapping[str, object]
     """The flags without a meaning here, by destination."""
     ignored: tuple[str, ...]
-    """Those of them that the command line gave, as written."""
+    """Those that the command line gave and that have no effect, as written."""
 
     @property
     def host(self) -> str:
@@ -193,7 +193,11 @@ def _read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     settings = Settings(
         **{flag.dest: values[flag.dest] for flag in FLAGS if flag.used},  # type: ignore[arg-type]
         accepted=MappingProxyType({flag.dest: values[flag.dest] for flag in idle}),
-        ignored=tuple(flag.name for flag in idle if flag.dest in given and flag.name != "-f"),
+        ignored=tuple(
+            flag.name
+            for flag in FLAGS
+            if not (flag.used and flag.effective) and flag.dest in given and flag.name != "-f"
+        ),
     )
     _check(settings)
     return settings

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from models.catalog import Catalog, CheckpointInfo
 from pipelines.plan import Emphasis, Encoding, NoiseSource, SamplerSpec, Seeds, Txt2ImgPlan
@@ -57,8 +57,10 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
     Raises `ApiError` for what cannot be done at all.
     """
     _refuse_unsupported(request, options)
-    options, warnings = _overridden(options, request.override_settings or {})
-    checkpoint, missed = _checkpoint(options, request, catalog)
+    overridden, ignored = options.with_overrides(request.override_settings or {})
+    warnings = tuple(f"unknown setting {key!r} ignored" for key in ignored)
+    checkpoint, missed = _checkpoint(overridden, options, catalog)
+    options = overridden
     sampler, schedule, guessed = resolve_sampler(
         request.sampler_name or request.sampler_index, request.scheduler
     )
@@ -99,10 +101,10 @@ def resolve_sampler(name: str, scheduler: str | None) -> tuple[Sampler, Schedule
     schedule counts as Automatic. Raises `ApiError` for a sampler that is known but not offered.
     """
     schedule = next((s for s in SCHEDULES if scheduler in (s.name, s.label)), AUTOMATIC)
-    for each in SCHEDULES:
-        for word in (each.label, each.name, *each.aliases):
-            if name.endswith(f" {word}"):
-                name, schedule = name.removesuffix(f" {word}"), each
+    for word, each in _SCHEDULE_WORDS:
+        if name.endswith(f" {word}"):
+            name, schedule = name.removesuffix(f" {word}"), each
+            break
     if name in _NOT_OFFERED:
         offered = ", ".join(s.name for s in SAMPLERS)
         raise ApiError(400, f"Sampler not found: {name!r} is not offered yet; allowed: {offered}")
@@ -133,31 +135,39 @@ def _refuse_unsupported(request: Txt2ImgRequest, options: Options) -> None:
             raise ApiError(422, f"Script '{title}' not found; none is installed yet")
 
 
+#: what may follow a sampler's name; longest first, so that "SGM Uniform" is not read as "Uniform"
+_SCHEDULE_WORDS: tuple[tuple[str, Schedule], ...] = tuple(
+    sorted(
+        ((word, each) for each in SCHEDULES for word in (each.label, each.name, *each.aliases)),
+        key=lambda pair: -len(pair[0]),
+    )
+)
 #: always-on scripts of a stock webui: their arguments have no effect through the API there either
 _STOCK_SCRIPTS = frozenset(
     {"sampler", "seed", "refiner", "comments", "extra options", "hypertile", "soft inpainting"}
 )
 
 
-def _overridden(options: Options, overrides: Mapping[str, Any]) -> tuple[Options, tuple[str, ...]]:
-    changed, ignored = options.with_overrides(overrides)
-    return changed, tuple(f"unknown setting {key!r} ignored" for key in ignored)
+def configured_checkpoint(options: Options, catalog: Catalog) -> CheckpointInfo | None:
+    """The checkpoint that `options` name; the first there is where they name none that is there."""
+    name = options.sd_model_checkpoint
+    return (catalog.find(name) if name else None) or catalog.default()
 
 
 def _checkpoint(
-    options: Options, request: Txt2ImgRequest, catalog: Catalog
+    overridden: Options, options: Options, catalog: Catalog
 ) -> tuple[CheckpointInfo, tuple[str, ...]]:
-    """The checkpoint to draw with: the override's, else the server's, else the first there is."""
-    chosen = options.sd_model_checkpoint
-    found = catalog.find(chosen) if chosen else None
+    """The checkpoint to draw with: the override's, else the server's own."""
+    name = overridden.sd_model_checkpoint
+    found = catalog.find(name) if name else None
     if found is not None:
         return found, ()
-    fallback = catalog.default()
+    fallback = configured_checkpoint(options, catalog)
     if fallback is None:
         raise ApiError(500, "no checkpoint: put a .safetensors file into models/Stable-diffusion")
-    if not chosen:
+    if not name:
         return fallback, ()
-    return fallback, (f"unknown checkpoint {chosen!r}: used {fallback.title}",)
+    return fallback, (f"unknown checkpoint {name!r}: used {fallback.title}",)
 
 
 def _prompt(text: str, options: Options) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import structlog
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ..catalog import CheckpointInfo
     from ..header import Header
     from .weights import Weights
+
+log = structlog.get_logger(__name__)
 
 Prediction = Literal["epsilon", "v"]
 
@@ -108,6 +111,7 @@ class Checkpoint:
             return output
         if self.vae_dtype is not torch.float32:
             # Half precision overflows in some autoencoders: this one stays in float32 from now on.
+            log.warning("the VAE overflowed and now runs in float32", name=self.info.title)
             self.vae.to(torch.float32)
             output = run(value)
         if output.isnan().any():

@@ -41,12 +41,8 @@ def fill(
     """
     expected = module.state_dict()
     names = _match(expected, weights, prefix, rename)
-    # A copy, even where nothing is to be cast: a tensor that is only mapped would change, or end
-    # the process, when its file is overwritten in place.
     state = {
-        target: weights.read(name)
-        .reshape(expected[target].shape)
-        .to(device=device, dtype=dtype, copy=True)
+        target: weights.read(name).reshape(expected[target].shape).to(device=device, dtype=dtype)
         for target, name in names.items()
     }
     module.load_state_dict(state, strict=True, assign=True)

@@ -28,6 +28,7 @@ from .sd15_layout import (
     vae_layout,
 )
 from .tokenizer import VOCABULARY_SIZE, ClipTokenizer
+from .upsample import replace_upsamplers
 from .weights import FLOATS, Weights
 
 if TYPE_CHECKING:
@@ -143,8 +144,10 @@ def empty_modules(
     unet_config = _config("unet") | found.unet.config()
     vae_config = _config("vae") | found.vae.config()
     text_config = CLIPTextConfig(**(_config("text_encoder") | found.text.config()))
+    unet = build(lambda: UNet2DConditionModel(**unet_config), weights)
+    replace_upsamplers(unet)
     return (
-        build(lambda: UNet2DConditionModel(**unet_config), weights),
+        unet,
         build(lambda: AutoencoderKL(**vae_config), weights),
         build(lambda: CLIPTextModel(text_config), weights),
     )
@@ -189,7 +192,7 @@ def _alphas_cumprod(found: Layout, weights: Weights) -> Tensor:
     """
     entry = weights.header.tensors.get("alphas_cumprod")
     if entry is not None and entry.shape == (found.timesteps,) and entry.dtype in FLOATS:
-        stored = weights.read("alphas_cumprod").to(torch.float32, copy=True)
+        stored = weights.read("alphas_cumprod").float()
         if bool((stored > 0).all() and (stored < 1).all() and (stored.diff() <= 0).all()):
             return stored
     start, end = found.beta_start**0.5, found.beta_end**0.5

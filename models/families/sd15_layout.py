@@ -1,5 +1,6 @@
 """The dimensions of an SD1.x checkpoint, from the shapes in its header."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +15,8 @@ TEXT_ENCODER = "cond_stage_model.transformer."
 # Not in the shapes: facts of SD1.x and of OpenAI's CLIP.
 UNET_HEADS = 8
 CLIP_HEAD_WIDTH = 64
+
+INPUT_BLOCK = re.compile(r"input_blocks\.(\d{1,3})\.")
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -108,13 +111,14 @@ def unet_layout(path: Path, header: Header) -> UnetLayout:
     out_channels, _ = _matrix(path, shapes, "out.2.weight")
     width, in_channels = _matrix(path, shapes, "input_blocks.0.0.weight")
     levels: list[list[str]] = [[]]
-    for block in count(1):
+    blocks_found = {int(found[1]) for name in shapes if (found := INPUT_BLOCK.match(name))}
+    for block in range(1, max(blocks_found) + 1):
         if f"input_blocks.{block}.0.op.weight" in shapes:
             levels.append([])
         elif f"input_blocks.{block}.0.in_layers.2.weight" in shapes:
             levels[-1].append(f"input_blocks.{block}")
         else:
-            break
+            raise CorruptCheckpoint(path, f"misses the UNet's input block {block}")
     if len({len(blocks) for blocks in levels}) != 1 or not levels[0]:
         raise CorruptCheckpoint(path, "the UNet's levels have different numbers of blocks")
     attention = tuple(f"{blocks[0]}.1.norm.weight" in shapes for blocks in levels)

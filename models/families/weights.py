@@ -1,13 +1,16 @@
 """A checkpoint file's tensors, one at a time."""
 
+import math
 import pickle
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import RawIOBase
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..catalog import PICKLE
@@ -22,6 +25,19 @@ FLOATS: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
 }
 SPELLINGS: Mapping[torch.dtype, str] = {dtype: name for name, dtype in FLOATS.items()}
+# What torch's unpickler of weights raises on damaged bytes, besides UnpicklingError.
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +53,8 @@ class Weights:
 def open_weights(path: Path, *, allow_pickle: bool) -> Iterator[Weights]:
     """Open a checkpoint for reading.
 
-    Raises CheckpointNotFound, CorruptCheckpoint, and UnsupportedCheckpoint for a pickle that is not allowed or holds
-    more than tensors.
+    Raises CheckpointNotFound, CorruptCheckpoint, and UnsupportedCheckpoint for a pickle that is
+    not allowed or holds more than tensors.
     """
     if path.suffix.lower() == PICKLE:
         if not allow_pickle:
@@ -47,12 +63,31 @@ def open_weights(path: Path, *, allow_pickle: bool) -> Iterator[Weights]:
         yield Weights(path=path, header=_header_of(tensors), read=tensors.__getitem__)
         return
     header = read_header(path)
+    # Read rather than mapped: a file that is cut off or overwritten meanwhile is then an error (a
+    # mapped one would end the process), and its pages do not stand in memory beside the tensors.
     try:
-        file = safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise CorruptCheckpoint(path, f"cannot be opened ({error})") from error
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise CheckpointNotFound(path, f"cannot be opened ({error.strerror})") from error
     with file:
-        yield Weights(path=path, header=header, read=file.get_tensor)
+        yield Weights(path=path, header=header, read=partial(_read, path, file, header))
+
+
+def _read(path: Path, file: RawIOBase, header: Header, name: str) -> Tensor:
+    """Read one tensor of a supported type. Raises CorruptCheckpoint."""
+    entry = header.tensors[name]
+    dtype = FLOATS[entry.dtype]
+    content = torch.empty(math.prod(entry.shape) * dtype.itemsize, dtype=torch.uint8)
+    rest = content.numpy().data
+    try:
+        file.seek(entry.position)
+        while len(rest) and (count := file.readinto(rest)):
+            rest = rest[count:]
+    except OSError as error:
+        raise CorruptCheckpoint(path, f"cannot be read ({error.strerror})") from error
+    if len(rest):
+        raise CorruptCheckpoint(path, "the file was cut off while it was read")
+    return content.view(dtype).reshape(entry.shape)
 
 
 def _unpickle(path: Path) -> dict[str, Tensor]:
@@ -64,7 +99,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         ) from error
     except FileNotFoundError as error:
         raise CheckpointNotFound(path, "no such file") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         raise CorruptCheckpoint(path, f"cannot be unpickled ({error})") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]

@@ -7,12 +7,11 @@ import structlog
 from fastapi import APIRouter, Body
 from fastapi.responses import JSONResponse
 
-from models.catalog import CheckpointInfo
-
 from ..errors import UnknownCheckpoint
 from ..schemas.lax import LaxDict
 from ..schemas.options import OptionsReply
 from ..services import Services, ServicesDep
+from ..translate import configured_checkpoint
 
 router = APIRouter()
 
@@ -24,7 +23,7 @@ _LOGGED_KEYS = 10
 async def get_options(services: ServicesDep) -> JSONResponse:
     """Every setting; `sd_model_checkpoint` is the title of a checkpoint that is there."""
     settings = services.options.current.as_wire()
-    checkpoint = _configured(services)
+    checkpoint = configured_checkpoint(services.options.current, services.catalog)
     settings["sd_model_checkpoint"] = checkpoint.title if checkpoint else ""
     settings["sd_checkpoint_hash"] = (checkpoint.sha256 if checkpoint else None) or ""
     return JSONResponse(settings)
@@ -54,13 +53,7 @@ async def _load(services: Services, name: str) -> str:
     checkpoint = services.catalog.find(name)
     if checkpoint is None:
         raise UnknownCheckpoint(name)
-    configured = _configured(services)
+    configured = configured_checkpoint(services.options.current, services.catalog)
     if configured is None or checkpoint.path != configured.path:
         await services.jobs.load_checkpoint(checkpoint)
     return (services.catalog.find(checkpoint.name) or checkpoint).title
-
-
-def _configured(services: Services) -> CheckpointInfo | None:
-    """The checkpoint that jobs use which name none."""
-    name = services.options.current.sd_model_checkpoint
-    return (services.catalog.find(name) if name else None) or services.catalog.default()

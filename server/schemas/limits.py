@@ -68,15 +68,16 @@ def check_spans(title: str, values: Mapping[str, object]) -> None:
     Raises:
         ValidationError: one error a field, at that field's place, in pydantic 1's words.
     """
+    refusals = tuple(_outside(values)) or tuple(_too_much(values))
     errors = [
         InitErrorDetails(type=refusal, loc=(name,), input=values[name])
-        for name, refusal in _refusals(values)
+        for name, refusal in refusals
     ]
     if errors:
         raise ValidationError.from_exception_data(title, errors)
 
 
-def _refusals(values: Mapping[str, object]) -> Iterator[tuple[str, PydanticCustomError]]:
+def _outside(values: Mapping[str, object]) -> Iterator[tuple[str, PydanticCustomError]]:
     for name, span in SPANS.items():
         value = values.get(name)
         if not isinstance(value, int | float) or (
@@ -87,6 +88,9 @@ def _refusals(values: Mapping[str, object]) -> Iterator[tuple[str, PydanticCusto
             yield name, _bound("not_ge", "this value is greater than or equal to", span.low, value)
         elif value > span.high:
             yield name, _bound("not_le", "this value is less than or equal to", span.high, value)
+
+
+def _too_much(values: Mapping[str, object]) -> Iterator[tuple[str, PydanticCustomError]]:
     for (first, second), limit in _PRODUCTS.items():
         product = _product(values.get(first), values.get(second))
         if product > limit:

@@ -1,5 +1,6 @@
 """`GET /sdapi/v1/options` and `/cmd-flags` as OpenAPI describes them, from the tables of both."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, create_model
@@ -8,7 +9,7 @@ from ..flags import FLAGS, Kind
 from ..options import defaults
 from .base import Reply
 
-_FLAG_TYPES: dict[Kind, Any] = {
+_FLAG_TYPES: Mapping[Kind, Any] = {
     Kind.SWITCH: bool,
     Kind.TEXT: str | None,
     Kind.INTEGER: int | None,
@@ -31,10 +32,10 @@ def _option_type(default: object) -> Any:
     return str
 
 
-_OPTIONS: dict[str, Any] = {
+_OPTIONS: Mapping[str, Any] = {
     key: (_option_type(default), default) for key, default in defaults().items()
 }
-_FLAGS: dict[str, Any] = {
+_FLAGS: Mapping[str, Any] = {
     flag.dest: (_FLAG_TYPES[flag.kind], False if flag.kind is Kind.SWITCH else None)
     for flag in FLAGS
 }

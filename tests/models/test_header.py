@@ -25,6 +25,7 @@ def test_a_sound_file_gives_its_tensors_and_metadata(tmp_path: Path) -> None:
         "b": TensorEntry(dtype="F32", shape=()),
     }
     assert header.metadata == {"format": "pt"}
+    assert header.tensors["b"].position == header.tensors["a"].position + 12 == len(content) - 4
 
 
 def test_empty_tensors_take_no_bytes(tmp_path: Path) -> None:

@@ -9,17 +9,15 @@ import structlog
 
 from server.logging import configure, job_bound
 
+from .log_state import log_restored
+
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level, config = root.handlers, root.level, structlog.get_config()
     stream = io.StringIO()
-    configure("INFO", stream)
-    yield stream
-    logging.captureWarnings(False)
-    root.handlers, root.level = handlers, level
-    structlog.configure(**config)
+    with log_restored():
+        configure("INFO", stream)
+        yield stream
 
 
 def test_an_event_is_one_line(log: io.StringIO) -> None:

@@ -30,7 +30,7 @@ class Widths:
     """Channels of each network, by level; together they fit 20 MB in half precision."""
 
     unet: tuple[int, int, int, int] = (64, 64, 128, 128)
-    autoencoder: tuple[int, int, int, int] = (32, 32, 64, 64)
+    autoencoder: tuple[int, int, int, int] = (64, 64, 64, 64)
     text: int = 40
     text_layers: int = 2
     text_heads: int = 4

@@ -24,6 +24,7 @@ from . import networks
 from .dataset import pictures, scenes
 from .latents import Normalisation, analytic_latents
 from .resume import Keeper
+from .start import start_as_resampling
 
 _LOG_VARIANCE = -20.0
 """What the encoder answers everywhere: its latents are all but certain."""
@@ -48,6 +49,7 @@ def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> 
     """The autoencoder with both halves trained; taken up from `folder` if it was begun there."""
     torch.manual_seed(recipe.seed)
     vae = networks.autoencoder()
+    start_as_resampling(vae, pictures(scenes(recipe.seed, 16)))
     bake(vae, normalisation)
     spread = normalisation.deviation.view(-1, 1, 1)
 

@@ -58,7 +58,7 @@ def test_a_reference_checkpoints_unet_and_vae_are_read_from_the_header() -> None
     assert (unet.channels, unet.layers, unet.context_width) == ((32, 32, 64, 64), 2, 16)
     assert unet.attention == (True, True, True, False)
     assert sd15_layout.vae_layout(PATH, header).channels == (32, 64, 32, 32)
-    with pytest.raises(UnsupportedCheckpoint, match="width 16 .* number of heads"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"width 16 .* number of heads"):
         sd15_layout.text_layout(PATH, header)
 
 
@@ -67,8 +67,9 @@ def test_a_reference_checkpoints_unet_and_vae_are_read_from_the_header() -> None
     [
         (f"{UNET}out.2.", "out.2.weight"),
         (f"{UNET}middle_block.1", "attn2.to_k"),
-        (f"{UNET}input_blocks.2.", "different numbers of blocks"),
-        (f"{UNET}input_blocks.1.", "different numbers of blocks"),
+        (f"{UNET}input_blocks.2.", "input block 2"),
+        (f"{UNET}input_blocks.1.", "input block 1"),
+        (f"{UNET}input_blocks.11.", "different numbers of blocks"),
         (f"{VAE}decoder.conv_in", "decoder.conv_in.weight"),
         (f"{VAE}encoder.down.0.", "no blocks"),
     ],

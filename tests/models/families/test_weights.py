@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -26,6 +27,27 @@ def test_safetensors_give_tensors_by_name(tmp_path: Path) -> None:
         assert torch.equal(weights.read("a"), STATE["a"])
 
 
+def test_every_float_type_and_shape_is_read_as_written(tmp_path: Path) -> None:
+    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    state = {str(kind): torch.randn(3, 1, 2).to(kind) for kind in kinds}
+    state |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 4)}
+    save_file(state, tmp_path / "a.safetensors")
+    with open_weights(tmp_path / "a.safetensors", allow_pickle=False) as weights:
+        for name, tensor in state.items():
+            found = weights.read(name)
+            assert found.dtype == tensor.dtype
+            assert torch.equal(found, tensor)
+
+
+def test_a_file_cut_off_while_it_is_open_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(STATE, path)
+    with open_weights(path, allow_pickle=False) as weights:
+        os.truncate(path, path.stat().st_size - 1)
+        with pytest.raises(CorruptCheckpoint, match="cut off while it was read"):
+            [weights.read(name) for name in STATE]
+
+
 @pytest.mark.parametrize("content", [STATE, {"state_dict": STATE, "epoch": 3}])
 def test_an_allowed_pickle_gives_the_same(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "a.ckpt")
@@ -50,7 +72,7 @@ def test_a_pickle_with_a_payload_does_not_run(tmp_path: Path, zipped: bool) -> N
     if zipped:
         torch.save({"state_dict": STATE, "x": Payload()}, path)
     else:
-        path.write_bytes(pickle.dumps(Payload()))
+        path.write_bytes(pickle.dumps(Payload(), protocol=2))
     with (
         pytest.raises(UnsupportedCheckpoint, match="more than tensors"),
         open_weights(path, allow_pickle=True),

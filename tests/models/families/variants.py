@@ -1,6 +1,7 @@
 """A reference checkpoint, and changed copies of it."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -30,7 +31,9 @@ def load_path(path: Path, dtype: torch.dtype = torch.float32, **flags: bool) -> 
     return load(info_of(path), device=device, dtype=dtype, vae_dtype=torch.float32, **flags)
 
 
+@cache
 def reference(name: str) -> Checkpoint:
+    """Load a reference checkpoint, once for all tests of a process."""
     return load_path(CHECKPOINTS / f"{name}.safetensors")
 
 

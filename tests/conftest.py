@@ -1,0 +1,31 @@
+"""What tests share: the reference checkpoints, and an app that serves them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from server.app import create_app
+from server.settings import parse
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def reference_models() -> Path:
+    """A models folder with the tiny checkpoints that the goldens were recorded with."""
+    return DATA / "reference-models"
+
+
+@pytest.fixture(scope="session")
+def client(
+    reference_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """An app on the reference checkpoints, as a client sees it; shared, so leave no settings."""
+    data = tmp_path_factory.mktemp("data")
+    checkpoint = reference_models / "Stable-diffusion" / "tiny-sd15.safetensors"
+    flags = ["--data-dir", str(data), "--models-dir", str(reference_models)]
+    app = create_app(parse([*flags, "--ckpt", str(checkpoint), "--use-cpu", "all"]))
+    with TestClient(app) as served:
+        yield served

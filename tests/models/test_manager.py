@@ -1,0 +1,306 @@
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from structlog.testing import capture_logs
+from torch import nn
+from transformers import CLIPTextModel
+
+from models import families
+from models.catalog import Catalog, CheckpointInfo
+from models.errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
+from models.families import Checkpoint, Family
+from models.families.tokenizer import ClipTokenizer
+from models.families.weights import Weights
+from models.hashing import HashCache
+from models.header import Header
+from models.manager import CheckpointManager
+
+from .files import CHECKPOINTS, one_tensor
+
+CPU = torch.device("cpu")
+PATIENCE = 10.0
+
+
+class FakeFamily:
+    """Loads anything as a module of one weight, and remembers what it loaded."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+        self.tokenizer = ClipTokenizer()
+
+    def check(self, info: CheckpointInfo, header: Header) -> None:
+        if "strange" in header.tensors:
+            raise CorruptCheckpoint(info.path, "strange by its header")
+
+    def load(
+        self,
+        info: CheckpointInfo,
+        weights: Weights,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        vae_dtype: torch.dtype,
+    ) -> Checkpoint:
+        self.loads.append(info.stem)
+        if "broken" in weights.header.tensors:
+            raise CorruptCheckpoint(info.path, "broken within")
+        return Checkpoint(
+            info=info,
+            family="fake",
+            unet=nn.Linear(1, 1, device=device, dtype=dtype),
+            vae=nn.Linear(1, 1, device=device, dtype=vae_dtype),
+            text_encoder=cast(CLIPTextModel, nn.Linear(1, 1)),
+            tokenizer=self.tokenizer,
+            alphas_cumprod=torch.ones(1000),
+            prediction="epsilon",
+            latent_scale=1.0,
+            latent_channels=4,
+            in_channels=4,
+            device=device,
+            dtype=dtype,
+        )
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeFamily:
+    made = FakeFamily()
+    row = Family(name="fake", detect=lambda _: True, check=made.check, load=made.load)
+    monkeypatch.setattr(families, "FAMILIES", (row,))
+    return made
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    for number, stem in enumerate("abc"):
+        one_tensor(tmp_path / "models" / f"{stem}.safetensors", fill=number)
+    one_tensor(tmp_path / "models" / "broken.safetensors", name="broken")
+    one_tensor(tmp_path / "models" / "strange.safetensors", name="strange")
+    return scanned(tmp_path, tmp_path / "models")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def scanned(tmp_path: Path, root: Path) -> Catalog:
+    made = Catalog(
+        (root,),
+        explicit=None,
+        hashes=HashCache(tmp_path / "hashes.db"),
+        hashing=True,
+        allow_pickle=False,
+        demo=tmp_path / "no demo",
+    )
+    made.scan()
+    return made
+
+
+def manager(catalog: Catalog, limit: int = 1) -> CheckpointManager:
+    return CheckpointManager(
+        catalog, device=CPU, dtype=torch.float32, vae_dtype=torch.float32, limit=limit
+    )
+
+
+def info(catalog: Catalog, stem: str) -> CheckpointInfo:
+    found = catalog.find(stem)
+    assert found is not None
+    return found
+
+
+def use(lender: CheckpointManager, catalog: Catalog, *stems: str) -> None:
+    for stem in stems:
+        with lender.borrow(info(catalog, stem)) as checkpoint:
+            assert checkpoint.info.stem == stem
+
+
+def test_a_real_checkpoint_is_hashed_loaded_and_lent(tmp_path: Path) -> None:
+    catalog = scanned(tmp_path, CHECKPOINTS)
+    lender = manager(catalog)
+    unhashed = info(catalog, "tiny-sd15")
+    assert unhashed.sha256 is None
+    with capture_logs() as logs, lender.borrow(unhashed) as checkpoint:
+        assert checkpoint.info.title == "tiny-sd15.safetensors [df30768f29]"
+        assert checkpoint.unet.config.cross_attention_dim == 16
+    assert info(catalog, "tiny-sd15") == checkpoint.info == lender.current()
+    loaded = [log for log in logs if log["event"] == "checkpoint loaded"]
+    assert [log["name"] for log in loaded] == ["tiny-sd15.safetensors [df30768f29]"]
+    assert 0 < loaded[0]["seconds"] < 60
+
+
+def test_nothing_is_current_before_the_first_borrow(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    assert lender.current() is None
+    use(lender, catalog, "a")
+    current = lender.current()
+    assert current is not None
+    assert current.stem == "a"
+
+
+def test_a_resident_checkpoint_is_not_loaded_again(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    early = info(catalog, "a")
+    with lender.borrow(early) as first, lender.borrow(early) as second:
+        assert first is second
+    # The entry taken before it was hashed names the same checkpoint.
+    assert info(catalog, "a") != early
+    with lender.borrow(info(catalog, "a")) as third:
+        assert third is first
+    assert fake.loads == ["a"]
+
+
+def test_a_swap_frees_what_was_loaded(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    with lender.borrow(info(catalog, "a")) as checkpoint:
+        unet = weakref.ref(checkpoint.unet)
+    del checkpoint
+    assert unet() is not None
+    use(lender, catalog, "b")
+    assert unet() is None
+    use(lender, catalog, "a")
+    assert fake.loads == ["a", "b", "a"]
+
+
+def test_the_least_recently_used_leaves_first(fake: FakeFamily, catalog: Catalog) -> None:
+    use(manager(catalog, limit=2), catalog, "a", "b", "a", "c", "a", "b")
+    assert fake.loads == ["a", "b", "c", "b"]
+
+
+def test_a_borrowed_checkpoint_is_passed_over(
+    fake: FakeFamily, catalog: Catalog, stack: ExitStack
+) -> None:
+    lender = manager(catalog, limit=2)
+    stack.enter_context(lender.borrow(info(catalog, "a")))
+    use(lender, catalog, "b", "c", "a")
+    assert fake.loads == ["a", "b", "c"]
+
+
+def test_a_swap_waits_for_the_borrow_to_end(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    swapped = threading.Event()
+
+    def swap() -> None:
+        use(lender, catalog, "b")
+        swapped.set()
+
+    thread = threading.Thread(target=swap)
+    with lender.borrow(info(catalog, "a")):
+        thread.start()
+        assert not swapped.wait(0.2)
+        # Others may go on with what is resident while the swap waits.
+        use(lender, catalog, "a")
+        assert fake.loads == ["a"]
+    assert swapped.wait(PATIENCE)
+    thread.join()
+    assert fake.loads == ["a", "b"]
+
+
+def test_many_threads_load_a_checkpoint_once(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    barrier = threading.Barrier(8)
+    seen: list[Checkpoint] = []
+
+    def borrow() -> None:
+        barrier.wait()
+        with lender.borrow(info(catalog, "a")) as checkpoint:
+            seen.append(checkpoint)
+
+    threads = [threading.Thread(target=borrow) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert fake.loads == ["a"]
+    assert len(seen) == 8
+    assert len({id(checkpoint) for checkpoint in seen}) == 1
+
+
+def test_threads_that_want_different_checkpoints_all_get_them(
+    fake: FakeFamily, catalog: Catalog
+) -> None:
+    lender = manager(catalog)
+    threads = [
+        threading.Thread(target=use, args=(lender, catalog, *stems))
+        for stems in ("abc", "cba", "bac")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert {"a", "b", "c"} == set(fake.loads)
+
+
+def test_what_the_header_shows_is_refused_before_anything_is_put_away(
+    fake: FakeFamily, catalog: Catalog
+) -> None:
+    lender = manager(catalog)
+    use(lender, catalog, "a")
+    with (
+        pytest.raises(CorruptCheckpoint, match="strange by its header"),
+        lender.borrow(info(catalog, "strange")),
+    ):
+        pass
+    use(lender, catalog, "a")
+    assert fake.loads == ["a"]
+
+
+def test_after_a_failed_load_the_next_borrow_works(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    use(lender, catalog, "a")
+    for _ in range(2):
+        with (
+            pytest.raises(CheckpointError, match="broken within"),
+            lender.borrow(info(catalog, "broken")),
+        ):
+            pass
+    assert lender.current() is None
+    use(lender, catalog, "b", "b")
+    assert fake.loads == ["a", "broken", "broken", "b"]
+
+
+def test_a_file_that_has_gone_is_not_found(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    gone = info(catalog, "b")
+    gone.path.unlink()
+    use(lender, catalog, "a")
+    with pytest.raises(CheckpointNotFound, match="no such file"), lender.borrow(gone):
+        pass
+    assert lender.current() == info(catalog, "a")
+
+
+def test_an_error_within_the_borrow_ends_it(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    with pytest.raises(ZeroDivisionError), lender.borrow(info(catalog, "a")):
+        raise ZeroDivisionError
+    use(lender, catalog, "b")
+
+
+def test_unload_frees_what_is_idle_and_can_be_repeated(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog, limit=2)
+    use(lender, catalog, "a", "b")
+    lender.unload()
+    lender.unload()
+    assert lender.current() is None
+    use(lender, catalog, "a")
+    assert fake.loads == ["a", "b", "a"]
+
+
+def test_unload_leaves_a_running_job_its_checkpoint(fake: FakeFamily, catalog: Catalog) -> None:
+    lender = manager(catalog)
+    with lender.borrow(info(catalog, "a")) as checkpoint:
+        lender.unload()
+        assert next(checkpoint.unet.parameters()).shape == (1, 1)
+        # A second job may still join it.
+        use(lender, catalog, "a")
+        assert lender.current() == info(catalog, "a")
+    assert lender.current() is None
+    use(lender, catalog, "a")
+    assert fake.loads == ["a", "a"]

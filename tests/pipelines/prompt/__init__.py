@@ -1,0 +1,1 @@
+"""Prompt text to weighted token chunks."""

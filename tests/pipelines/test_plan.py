@@ -1,0 +1,53 @@
+"""Plans: how images fall into batches."""
+
+import dataclasses
+import math
+
+import pytest
+
+from pipelines.plan import Batch, Encoding
+
+from .toy import plan, seeds
+
+
+def batches(count: int, size: int) -> list[Batch]:
+    prompts = [f"picture {i}" for i in range(count)]
+    return list(plan(*prompts, first_seed=100, batch_size=size).batches())
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"),
+    [(1, 1, [1]), (4, 2, [2, 2]), (5, 2, [2, 2, 1]), (3, 8, [3]), (3, 1, [1, 1, 1])],
+)
+def test_batches_are_full_but_for_the_last(count: int, size: int, lengths: list[int]) -> None:
+    assert [len(batch.prompts) for batch in batches(count, size)] == lengths
+    assert plan(*["x"] * count, batch_size=size).batch_count == len(lengths)
+
+
+def test_batches_hold_every_image_s_own_prompts_and_seeds_in_order() -> None:
+    made = batches(5, 2)
+    assert [batch.index for batch in made] == [0, 1, 2]
+    assert [p for batch in made for p in batch.prompts] == [f"picture {i}" for i in range(5)]
+    assert [s for batch in made for s in batch.seeds.seeds] == [100, 101, 102, 103, 104]
+    assert [s for batch in made for s in batch.seeds.subseeds] == [1100, 1101, 1102, 1103, 1104]
+    assert made[2].negative_prompts == ("bad",)
+
+
+def test_a_slice_keeps_how_noise_is_drawn() -> None:
+    whole = seeds(1, 2, 3, subseed_strength=0.5, eta_delta=7, resize_from=(64, 32))
+    part = whole.slice(1, 3)
+    assert (part.seeds, part.subseeds) == ((2, 3), (1002, 1003))
+    assert dataclasses.replace(part, seeds=whole.seeds, subseeds=whole.subseeds) == whole
+
+
+def test_a_plan_of_no_images_has_no_batches() -> None:
+    assert list(plan(batch_size=4).batches()) == []
+
+
+def test_a_plan_cannot_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan("x").cfg_scale = math.inf  # type: ignore[misc]
+
+
+def test_the_encoding_s_defaults_are_the_webui_s() -> None:
+    assert Encoding() == Encoding(clip_skip=1, emphasis="Original", comma_backtrack=20)

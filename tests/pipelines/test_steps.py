@@ -1,0 +1,33 @@
+"""Steps hold tensors, so that they are told apart by identity."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from pipelines.plan import Encoding
+from pipelines.steps import Decode, Denoise, Encode, Predict, Row
+
+X = torch.zeros(1, 4, 2, 2)
+ROW = Row(X, 3.5, X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Denoise(X, 1.0),
+        lambda: Row(X, 3.5, X),
+        lambda: Predict((ROW,)),
+        lambda: Encode((), Encoding()),
+        lambda: Decode(X),
+    ],
+)
+def test_equal_content_is_not_compared(make: type[Denoise]) -> None:
+    one, other = make(), make()  # type: ignore[call-arg]
+    assert one != other
+    assert len({one, other}) == 2
+
+
+def test_a_step_cannot_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ROW.timestep = 1.0  # type: ignore[misc]

@@ -1,0 +1,148 @@
+"""A watch: what it shows, and what it is told."""
+
+import time
+
+import numpy as np
+
+from pipelines.watch import Watch
+
+PIXELS = np.zeros((1, 2, 2, 3), np.uint8)
+
+
+def watch(*, every: int = 0, steps: int = 10) -> Watch:
+    return Watch(batch_count=3, steps=steps, preview_every=every)
+
+
+def test_progress_follows_steps_and_batches() -> None:
+    watched = watch()
+    start = watched.progress()
+    assert (start.batch, start.batch_count, start.step, start.steps) == (0, 3, 0, 10)
+    assert start.started is None
+    watched.begin()
+    watched.begin_batch(1)
+    watched.stepped(4, "latents")
+    now = watched.progress()
+    assert (now.batch, now.step) == (1, 4)
+    assert now.started is not None
+    assert now.started <= time.monotonic()
+    watched.end_batch()
+    assert (watched.progress().batch, watched.progress().step) == (2, 0)
+
+
+def test_a_reading_does_not_change_afterwards() -> None:
+    watched = watch()
+    before = watched.progress()
+    watched.stepped(5, "latents")
+    assert (before.step, watched.progress().step) == (0, 5)
+
+
+def test_steps_beyond_the_last_are_shown_as_the_last() -> None:
+    watched = watch(steps=4)
+    watched.stepped(9, "latents")
+    assert watched.progress().step == 4
+
+
+def test_nothing_stops_by_itself() -> None:
+    watched = watch()
+    assert not (watched.stopping or watched.interrupted or watched.cancelled)
+
+
+def test_an_interrupt_lasts() -> None:
+    watched = watch()
+    watched.interrupt()
+    watched.begin_batch(1)
+    assert watched.stopping
+    assert watched.interrupted
+    assert (watched.progress().interrupted, watched.progress().skipped) == (True, False)
+
+
+def test_a_skip_ends_with_its_batch() -> None:
+    watched = watch()
+    watched.begin_batch(0)
+    watched.skip()
+    assert watched.stopping
+    assert not watched.interrupted
+    assert (watched.progress().interrupted, watched.progress().skipped) == (False, True)
+    watched.begin_batch(1)
+    assert not watched.stopping
+    assert not watched.progress().skipped
+
+
+def test_a_cancel_is_no_interrupt() -> None:
+    watched = watch()
+    watched.cancel()
+    assert watched.cancelled
+    assert not watched.stopping
+
+
+def test_the_newest_denoised_are_kept_for_one_batch() -> None:
+    watched = watch()
+    watched.begin_batch(0)
+    watched.stepped(1, "old")
+    watched.stepped(2, "new")
+    assert watched.denoised == "new"
+    watched.begin_batch(1)
+    assert watched.denoised is None
+
+
+def test_a_preview_is_due_when_asked_for_and_steps_have_passed() -> None:
+    watched = watch(every=3)
+    watched.stepped(3, "latents")
+    assert not watched.preview_due()
+    assert watched.want_preview() is None
+    assert watched.preview_due()
+
+
+def test_a_preview_waits_for_its_number_of_steps() -> None:
+    watched = watch(every=3)
+    watched.want_preview()
+    due = []
+    for step in range(1, 5):
+        watched.stepped(step, "latents")
+        due.append(watched.preview_due())
+    assert due == [False, False, True, True]
+
+
+def test_the_next_preview_counts_from_the_last_and_needs_asking_again() -> None:
+    watched = watch(every=3)
+    watched.want_preview()
+    watched.stepped(4, "latents")
+    watched.show(PIXELS)
+    watched.stepped(7, "latents")
+    assert not watched.preview_due()
+    shown = watched.want_preview()
+    assert shown is not None
+    assert shown.number == 1
+    assert shown.pixels is PIXELS
+    assert watched.preview_due()
+    watched.show(PIXELS)
+    newer = watched.want_preview()
+    assert newer is not None
+    assert newer.number == 2
+    assert not watched.preview_due()
+
+
+def test_a_new_batch_counts_its_steps_anew() -> None:
+    watched = watch(every=2)
+    watched.want_preview()
+    watched.stepped(9, "latents")
+    watched.show(PIXELS)
+    watched.want_preview()
+    watched.begin_batch(1)
+    assert not watched.preview_due()
+    watched.stepped(2, "latents")
+    assert watched.preview_due()
+
+
+def test_without_an_interval_there_are_no_previews() -> None:
+    watched = watch(every=0)
+    watched.want_preview()
+    watched.stepped(5, "latents")
+    assert not watched.preview_due()
+
+
+def test_without_latents_there_is_no_preview() -> None:
+    watched = watch(every=1)
+    watched.want_preview()
+    watched.stepped(5, None)
+    assert not watched.preview_due()

@@ -1,0 +1,273 @@
+"""Toys with known answers: a Gaussian's exact denoiser, and a checkpoint made of small formulas."""
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.catalog import CheckpointInfo
+from pipelines import conditioning
+from pipelines.plan import Encoding, SamplerSpec, Seeds, Txt2ImgPlan
+from pipelines.schedules import SigmaTable
+from pipelines.steps import Decode, Denoise, Encode, Predict, Step
+
+if TYPE_CHECKING:
+    from models.families.base import Checkpoint
+    from models.manager import CheckpointManager
+
+WIDTH = 3  # numbers a token vector of the toy's conditioning
+
+
+def sd1_alphas() -> list[float]:
+    """The cumulative products of SD1's scaled-linear betas."""
+    betas = np.linspace(math.sqrt(0.00085), math.sqrt(0.012), 1000) ** 2
+    return [float(alpha) for alpha in np.cumprod(1 - betas)]
+
+
+def sd1_table() -> SigmaTable:
+    return SigmaTable.from_alphas(sd1_alphas())
+
+
+def spec(name: str = "Euler", *, steps: int = 4, **numbers: Any) -> SamplerSpec:
+    return SamplerSpec(name=name, steps=steps, **{"schedule": "automatic", **numbers})
+
+
+def seeds(*values: int, **more: Any) -> Seeds:
+    """CPU noise of these seeds, with variation seeds far from them."""
+    subseeds = tuple(value + 1000 for value in values)
+    return Seeds(seeds=values, subseeds=subseeds, **{"source": "CPU", **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaussian:
+    """Data of N(mean, spread^2) in every number, for which all of diffusion has a closed form."""
+
+    mean: float = 0.7
+    spread: float = 0.5
+
+    def denoised(self, x: Tensor, sigma: float) -> Tensor:
+        """The expectation of the data behind `x`."""
+        return self.mean + (x - self.mean) * (self.spread**2 / (self.spread**2 + sigma**2))
+
+    def deviation(self, sigma: float) -> float:
+        """The standard deviation of noised data."""
+        return math.hypot(self.spread, sigma)
+
+    def moved(self, x: Tensor, sigma: float, following: float) -> Tensor:
+        """Where the probability-flow ODE takes `x` from `sigma` to `following`."""
+        return self.mean + (x - self.mean) * (self.deviation(following) / self.deviation(sigma))
+
+
+class Script:
+    """Noise that is known beforehand: ones, and a log of what was asked for."""
+
+    def __init__(self) -> None:
+        self.value = torch.ones(1, dtype=torch.float64)
+        self.draws = 0
+        self.asked: list[tuple[float, float]] = []
+
+    def draw(self) -> Tensor:
+        self.draws += 1
+        return self.value
+
+    def between(self, sigma: float, following: float) -> Tensor:
+        self.asked.append((sigma, following))
+        return self.value
+
+
+def drive(
+    sampling: Generator[Denoise, Tensor, Tensor], denoise: Callable[[Tensor, float], Tensor]
+) -> tuple[Tensor, list[float]]:
+    """Answer a sampler to its end; gives its latents and the sigmas it asked about."""
+    asked: list[float] = []
+    try:
+        step = next(sampling)
+        while True:
+            asked.append(step.sigma)
+            step = sampling.send(denoise(step.x, step.sigma))
+    except StopIteration as end:
+        latents: Tensor = end.value
+        return latents, asked
+
+
+class Words:
+    """A tokenizer of words and commas; the same word always has the same id below 900."""
+
+    bos, eos, comma = 998, 999, 900
+
+    def encode(self, text: str) -> list[int]:
+        return [self.id(word) for word in re.findall(r",|[^\s,]+", text)]
+
+    def id(self, word: str) -> int:
+        return self.comma if word == "," else zlib.crc32(word.encode()) % 900
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One forward: the latents' sizes [C,h,w], each row's time step, and the context's length."""
+
+    size: tuple[int, ...]
+    timesteps: tuple[float, ...]
+    length: int
+
+
+@dataclass(eq=False, kw_only=True)
+class ToyCheckpoint:
+    """A checkpoint whose data is Gaussian around a mean that the prompt names.
+
+    Every row is answered by itself, so that company can change nothing but rounding. The word
+    "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN.
+    `before` is called with the number of each forward, on the device thread.
+    """
+
+    prediction: Literal["epsilon", "v"] = "epsilon"
+    spread: float = 0.5
+    before: Callable[[int], None] = lambda call: None
+    tokenizer: Words = field(default_factory=Words)
+    vae: torch.nn.Module = field(default_factory=lambda: torch.nn.Linear(2, 2))
+    calls: list[Call] = field(default_factory=list)
+    encoded: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    latent_channels: int = 4
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    alphas_cumprod: Tensor = field(default_factory=lambda: torch.tensor(sd1_alphas()))
+
+    def __post_init__(self) -> None:
+        self.table = SigmaTable.from_alphas(self.alphas_cumprod.tolist())
+
+    def encode_tokens(self, ids: Tensor, clip_skip: int) -> Tensor:
+        """Each token's id in thousandths, its sine, and the clip skip."""
+        assert ids.dtype == torch.int64
+        assert ids.shape[1:] == (77,)
+        self.encoded.append((tuple(ids.flatten().tolist()), clip_skip))
+        part = ids.float() / 1000
+        return torch.stack([part, torch.sin(ids.float()), torch.full_like(part, clip_skip)], 2)
+
+    def mean(self, context: Tensor) -> Tensor:
+        """The mean of the data that a context [R,L,D] names: [R,1,1,1]."""
+        return torch.tanh(context[:, :, 1].mean(1) * 10)[:, None, None, None]
+
+    def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+        """The Gaussian's exact noise (or v) at the rows' time steps."""
+        assert x.shape[0] == timestep.shape[0] == context.shape[0]
+        self.calls.append(Call(tuple(x.shape[1:]), tuple(timestep.tolist()), context.shape[1]))
+        self.before(len(self.calls))
+        if self._says("boom", context).any():
+            raise RuntimeError("boom")
+        sigma = self._column(self.table.sigma(timestep.double().numpy()))
+        noised = x.double() * torch.sqrt(sigma**2 + 1)
+        mean = self.mean(context).double()
+        denoised = mean + (noised - mean) * (self.spread**2 / (self.spread**2 + sigma**2))
+        noise = (noised - denoised) / sigma
+        output = noise
+        if self.prediction == "v":
+            output = (noise - sigma * denoised) / torch.sqrt(sigma**2 + 1)
+        output[self._says("poison", context)] = math.nan
+        return output.float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Three of the channels as they are, every latent an 8 by 8 square."""
+        return latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+    def _says(self, word: str, context: Tensor) -> Tensor:
+        return (context[:, :, 0] == torch.tensor(self.tokenizer.id(word)) / 1000).any(1)
+
+    @staticmethod
+    def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> Tensor:
+        return torch.from_numpy(values)[:, None, None, None]
+
+    def lent(self) -> "Checkpoint":
+        """Itself, as the type that pipelines asks for."""
+        return cast("Checkpoint", self)
+
+
+def info(name: str = "toy") -> CheckpointInfo:
+    return CheckpointInfo(path=Path(f"/{name}.safetensors"), name=name, model_name=name)
+
+
+class ToyManager:
+    """Lends toy checkpoints one file at a time, and logs who took and brought back what."""
+
+    def __init__(self, **checkpoints: ToyCheckpoint | Exception) -> None:
+        self._checkpoints = checkpoints
+        self.log: list[str] = []
+        self.lent: list[str] = []
+
+    @contextmanager
+    def borrow(self, wanted: CheckpointInfo) -> "Iterator[Checkpoint]":
+        found = self._checkpoints[wanted.name]
+        if isinstance(found, Exception):
+            raise found
+        assert set(self.lent) <= {wanted.name}, "a second checkpoint, while the first is in use"
+        self.lent.append(wanted.name)
+        self.log.append(f"take {wanted.name}")
+        yield found.lent()
+        self.lent.remove(wanted.name)
+        self.log.append(f"return {wanted.name}")
+
+    def manager(self) -> "CheckpointManager":
+        """Itself, as the type that the engine asks for."""
+        return cast("CheckpointManager", self)
+
+
+def plan(
+    *prompts: str,
+    checkpoint: str = "toy",
+    sampler: SamplerSpec | None = None,
+    first_seed: int = 1,
+    negative: str = "bad",
+    **more: Any,
+) -> Txt2ImgPlan:
+    """A plan of one 32 by 16 picture a prompt, all in one batch."""
+    count = len(prompts)
+    settings: dict[str, Any] = {
+        "seeds": seeds(*range(first_seed, first_seed + count)),
+        "encoding": Encoding(),
+        "cfg_scale": 3.0,
+        "width": 32,
+        "height": 16,
+        "batch_size": count,
+    }
+    return Txt2ImgPlan(
+        checkpoint=info(checkpoint),
+        prompts=prompts,
+        negative_prompts=(negative,) * count,
+        sampler=sampler or spec(),
+        **{**settings, **more},
+    )
+
+
+def answer(step: Step, checkpoint: ToyCheckpoint) -> Any:
+    """What an engine answers to a step; pictures are the latents' first channels as floats."""
+    if isinstance(step, Encode):
+        return conditioning.encode(checkpoint.lent(), step)
+    if isinstance(step, Predict):
+        return tuple(
+            checkpoint.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.context)
+            for row in step.rows
+        )
+    assert isinstance(step, Decode)
+    return checkpoint.decode(step.latents).permute(0, 2, 3, 1).numpy()
+
+
+def finish(generation: Generator[Step, Any, Any], answers: Callable[[Step], Any]) -> Any:
+    """Answer a generation to its end and give what it returns."""
+    try:
+        step = next(generation)
+        while True:
+            step = generation.send(answers(step))
+    except StopIteration as end:
+        return end.value
+
+
+def order_of(error: Callable[[int], float], steps: Sequence[int]) -> list[float]:
+    """The order of convergence between neighbours of `steps`, each the double of the last."""
+    errors = [error(count) for count in steps]
+    return [math.log2(errors[i] / errors[i + 1]) for i in range(len(errors) - 1)]
