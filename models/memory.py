@@ -1,8 +1,7 @@
-"""How much memory there is, and how much of it is used."""
+"""How much memory a device has, and how much of it is used."""
 
 from collections.abc import Mapping
 
-import psutil
 import torch
 
 # torch's counters (torch.cuda.memory_stats) by the names that /sdapi/v1/memory gives them.
@@ -12,12 +11,6 @@ CUDA_COUNTERS: Mapping[str, str] = {
     "reserved": "reserved_bytes.all",
     "inactive": "inactive_split_bytes.all",
 }
-
-
-def ram() -> dict[str, int]:
-    """Count this process's resident bytes against the machine's."""
-    used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
-    return {"free": total - used, "used": used, "total": total}
 
 
 def cuda(device: torch.device) -> dict[str, dict[str, int]] | None:

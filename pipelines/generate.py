@@ -42,8 +42,8 @@ def txt2img(
     """
     if checkpoint.in_channels != checkpoint.latent_channels:
         raise BadPlan(
-            f"checkpoint {plan.checkpoint.name!r} takes {checkpoint.in_channels} channels (inpainting "
-            f"or editing): not supported yet; allowed: those of {checkpoint.latent_channels}"
+            f"checkpoint {plan.checkpoint.name!r} takes {checkpoint.in_channels} channels, as for "
+            f"inpainting: not supported yet; allowed: those that take {checkpoint.latent_channels}"
         )
     images: list[GeneratedImage] = []
     for batch in plan.batches():

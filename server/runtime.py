@@ -8,6 +8,7 @@ import torch
 
 from models.catalog import Catalog, CheckpointInfo
 from models.manager import CheckpointManager
+from models.memory import cuda
 from pipelines.engine import Engine
 from pipelines.generate import GeneratedImage
 from pipelines.plan import Txt2ImgPlan
@@ -40,25 +41,7 @@ class Runtime:
 
     def memory(self) -> dict[str, Any]:
         """The GPU's memory in bytes, in the wire's shape; `{"error": ...}` without a GPU."""
-        if self._device.type != "cuda":
-            return {"error": "unavailable: no GPU in use"}
-        free, total = torch.cuda.mem_get_info(self._device)
-        stats = torch.cuda.memory_stats(self._device)
-
-        def pair(name: str) -> dict[str, int]:
-            return {
-                "current": stats.get(f"{name}_bytes.all.current", 0),
-                "peak": stats.get(f"{name}_bytes.all.peak", 0),
-            }
-
-        return {
-            "system": {"free": free, "used": total - free, "total": total},
-            "active": pair("active"),
-            "allocated": pair("allocated"),
-            "reserved": pair("reserved"),
-            "inactive": pair("inactive_split"),
-            "events": {"retries": stats.get("num_alloc_retries", 0), "oom": stats["num_ooms"]},
-        }
+        return cuda(self._device) or {"error": "unavailable: no GPU in use"}
 
 
 def build(settings: Settings, catalog: Catalog) -> Runtime:

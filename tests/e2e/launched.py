@@ -50,7 +50,7 @@ class Launched:
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return self.get("/internal/ping") == {}
+            return bool(self.get("/internal/ping") == {})
         except urllib.error.URLError:
             return False
 

@@ -40,7 +40,7 @@ def pixels(text: str) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 def running(server: Launched) -> bool:
     state: dict[str, Any] = server.get("/sdapi/v1/progress?skip_current_image=true")["state"]
-    return state["job_count"] > 0 and state["sampling_step"] > 0
+    return bool(state["job_count"] > 0 and state["sampling_step"] > 0)
 
 
 def idle(server: Launched) -> bool:

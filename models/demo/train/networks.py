@@ -34,6 +34,7 @@ class Widths:
     text: int = 40
     text_layers: int = 2
     text_heads: int = 4
+    text_inner: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def text_config(widths: Widths = WIDTHS) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=VOCABULARY.size,
         hidden_size=widths.text,
-        intermediate_size=4 * widths.text,
+        intermediate_size=widths.text_inner,
         projection_dim=widths.text,
         num_hidden_layers=widths.text_layers,
         num_attention_heads=widths.text_heads,

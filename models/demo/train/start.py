@@ -1,9 +1,13 @@
 """Where the autoencoder's training starts: as a plain resampling of the picture.
 
-Every residual branch is silent, the resamplers average or interpolate, and the residual path
-carries colour and contrast through; what is left to learn is edges. A channel of constant value
-beside each carrier keeps the last group norm from erasing the absolute colour: that is why the
-widths must be at least twice the 32 groups at every resolution.
+Every residual branch is silent, the resamplers average or repeat, and the residual path carries
+colour and contrast through; what is left to learn is edges.
+
+The difficulty is the last group norm. With 64 channels in 32 groups it sees pairs, and a pair of
+flat channels leaves it as (-1, 1) whatever their values: the absolute colour is erased. So each
+carrier is paired with a reference that varies in space by a known amount, far more than any
+picture does. Only the zero padding can make such a pattern, a frame one latent cell thick; it is
+made once, in the first middle layer, and the output layer is fitted so that it cancels.
 """
 
 from __future__ import annotations
@@ -13,17 +17,23 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .latents import analytic_latents
 
-_REFERENCE = 3.0
-"""Large against the carriers' range of about [-1, 2], so that the norm is nearly linear."""
+_CONSTANT_PAIR = 28
+"""Pairs of channels before this one are (carrier, reference); this one is two constants."""
 
-_NOISE = 0.02
+_PATTERN_PAIRS = (29, 30, 31)
+"""References without a carrier, of either sign: with them the output layer cancels the frame."""
+
+_CONSTANT, _NOISE, _RIDGE = 3.0, 0.02, 1e-6
+_REFERENCE_GAIN, _REFERENCE_MEAN = 16.0, 0.21
+"""Make the reference's deviation about 4 and its mean about 0 on 16x16 cells."""
 
 
 def start_as_resampling(vae: AutoencoderKL, pictures: Tensor) -> None:
-    """Sets encoder and decoder, of one width at every level, to resample and nothing else.
+    """Sets encoder and decoder, 64 wide at every level, to resample and nothing else.
 
     The two output layers are fitted to `pictures` [N, 3, H, W] in closed form.
     """
@@ -31,48 +41,79 @@ def start_as_resampling(vae: AutoencoderKL, pictures: Tensor) -> None:
         for module in half.modules():
             if isinstance(module, ResnetBlock2D):
                 nn.init.zeros_(module.conv2.weight)
-        nn.init.zeros_(half.mid_block.attentions[0].to_out[0].weight)
+                nn.init.zeros_(module.conv2.bias)
+        for parameter in half.mid_block.attentions[0].to_out[0].parameters():
+            nn.init.zeros_(parameter)
         _carry(half.conv_in)
+        _make_references(half.mid_block.resnets[0])
     for block in vae.encoder.down_blocks[:-1]:
         _each_channel(block.downsamplers[0].conv, torch.tensor([0.5, 0.5, 0.0]))
     for block in vae.decoder.up_blocks[:-1]:
-        _each_channel(block.upsamplers[0].conv, torch.tensor([0.25, 0.5, 0.25]))
+        _each_channel(block.upsamplers[0].conv, torch.tensor([0.0, 1.0, 0.0]))
     latents = analytic_latents(pictures)
     _fit_output(vae.encoder, pictures, latents)
     _fit_output(vae.decoder, latents, pictures)
 
 
+def decode(decoder: Decoder, latents: Tensor) -> Tensor:
+    """What the decoder draws from raw latents, without its finest layers that are still silent.
+
+    The last upsampler repeats and the last residual layer adds nothing; at full resolution they
+    would be half of the cost. Exact as long as the training leaves them as they started.
+    """
+    hidden = decoder.mid_block(decoder.conv_in(latents))
+    *coarse, fine = decoder.up_blocks
+    for block in coarse:
+        for layer in block.resnets:
+            hidden = layer(hidden, None)
+        if block is coarse[-1]:
+            hidden = functional.interpolate(hidden, scale_factor=2.0, mode="nearest")
+        else:
+            hidden = block.upsamplers[0](hidden)
+    hidden = fine.resnets[0](hidden, None)
+    return _output(decoder, hidden)
+
+
+def encode(encoder: Encoder, pictures: Tensor) -> Tensor:
+    """The encoder's moments, without its finest layer that is still silent."""
+    finest, *coarse = encoder.down_blocks
+    hidden = finest.downsamplers[0](encoder.conv_in(pictures))
+    for block in coarse:
+        hidden = block(hidden)
+    return _output(encoder, encoder.mid_block(hidden))
+
+
+def _output(half: Encoder | Decoder, hidden: Tensor) -> Tensor:
+    out: Tensor = half.conv_out(half.conv_act(half.conv_norm_out(hidden)))
+    return out
+
+
 @torch.no_grad()
 def _carry(layer: nn.Conv2d) -> None:
-    """Even channels copy the inputs in turn, odd ones hold the reference, of either sign."""
+    """Carriers copy the inputs in turn; the constant pair is the one that the norm leaves alone."""
     assert layer.bias is not None
-    layer.weight.normal_(0, _NOISE)
+    layer.weight.zero_()
     layer.bias.zero_()
-    inputs = layer.in_channels
-    for pair in range(layer.out_channels // 2):
-        layer.weight[2 * pair, pair % inputs, 1, 1] += 1.0
-        sign = 1 if (pair // inputs) % 2 == 0 else -1
-        layer.bias[2 * pair + 1] = sign * _REFERENCE
+    for pair in range(_CONSTANT_PAIR):
+        layer.weight[2 * pair].normal_(0, _NOISE)
+        layer.weight[2 * pair, pair % layer.in_channels, 1, 1] += 1.0
+    layer.bias[2 * _CONSTANT_PAIR] = _CONSTANT
+    layer.bias[2 * _CONSTANT_PAIR + 1] = -_CONSTANT
 
 
 @torch.no_grad()
-def _fit_output(half: Encoder | Decoder, given: Tensor, wanted: Tensor) -> None:
-    """Least squares from what the output layer sees to `wanted`, place by place."""
-    seen: list[Tensor] = []
-    hook = half.conv_act.register_forward_hook(lambda _module, _given, out: seen.append(out))
-    half(given)
-    hook.remove()
-    features = seen[0].movedim(1, -1).flatten(0, -2)
-    features = torch.cat([features, torch.ones(len(features), 1)], dim=1)
-    values = wanted.movedim(1, -1).flatten(0, -2)
-    # A little ridge, since half of the channels are all but constant.
-    square = features.T @ features + 1e-3 * len(features) * torch.eye(features.shape[1])
-    solution = torch.linalg.solve(square, features.T @ values)
-    count = values.shape[1]
-    assert half.conv_out.bias is not None
-    half.conv_out.weight.normal_(0, _NOISE)[:count].zero_()
-    half.conv_out.weight[:count, :, 1, 1] = solution[:-1].T
-    half.conv_out.bias.zero_()[:count] = solution[-1]
+def _make_references(block: ResnetBlock2D) -> None:
+    """A sum over a constant's neighbours is smaller at the edge; the norm gives it unit spread."""
+    source, frame = 2 * _CONSTANT_PAIR, 2 * _PATTERN_PAIRS[0]
+    for channel in (frame, frame + 1):
+        block.conv1.weight[channel].zero_()
+        block.conv1.weight[channel, source] = 1.0
+    references = [(2 * pair + 1, pair) for pair in range(_CONSTANT_PAIR)]
+    references += [(2 * pair + place, 4 * place) for pair in _PATTERN_PAIRS for place in (0, 1)]
+    for channel, order in references:
+        gain = _REFERENCE_GAIN if (order // 4) % 2 == 0 else -_REFERENCE_GAIN
+        block.conv2.weight[channel, frame, 1, 1] = gain
+        block.conv2.bias[channel] = -gain * _REFERENCE_MEAN
 
 
 @torch.no_grad()
@@ -84,3 +125,23 @@ def _each_channel(layer: nn.Conv2d, profile: Tensor) -> None:
     kernel = torch.outer(profile, profile)
     for channel in range(layer.out_channels):
         layer.weight[channel, channel] = kernel
+
+
+@torch.no_grad()
+def _fit_output(half: Encoder | Decoder, given: Tensor, wanted: Tensor) -> None:
+    """Least squares from what the output layer sees to `wanted`, place by place."""
+    seen: list[Tensor] = []
+    hook = half.conv_act.register_forward_hook(lambda _module, _given, out: seen.append(out))
+    half(given)
+    hook.remove()
+    features = seen[0].movedim(1, -1).flatten(0, -2).double()
+    features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    values = wanted.movedim(1, -1).flatten(0, -2).double()
+    ridge = _RIDGE * len(features) * torch.eye(features.shape[1], dtype=torch.double)
+    solution = torch.linalg.solve(features.T @ features + ridge, features.T @ values).float()
+    count = values.shape[1]
+    assert half.conv_out.bias is not None
+    half.conv_out.weight.zero_()
+    half.conv_out.weight[:count, :, 1, 1] = solution[:-1].T
+    half.conv_out.bias.zero_()
+    half.conv_out.bias[:count] = solution[-1]

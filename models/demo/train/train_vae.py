@@ -20,11 +20,12 @@ from torch.nn import functional
 from tqdm import trange
 
 from ..pictures import sample
-from . import networks
+from . import networks, start
 from .dataset import pictures, scenes
 from .latents import Normalisation, analytic_latents
 from .resume import Keeper
-from .start import start_as_resampling
+
+FULL = networks.PICTURE_SIZE
 
 _LOG_VARIANCE = -20.0
 """What the encoder answers everywhere: its latents are all but certain."""
@@ -35,11 +36,14 @@ class VaeRecipe:
     """What the reconstruction depends on."""
 
     seed: int = 30
-    batch: int = 8
-    decoder_steps: int = 3000
+    batch: int = 4
+    decoder_steps: int = 2500
     decoder_rate: float = 1e-3
-    encoder_steps: int = 500
+    encoder_steps: int = 300
     encoder_rate: float = 1e-3
+    small_share: float = 0.6
+    """The first part of the steps sees pictures of half the side and four times the batch."""
+
     latent_noise: float = 0.08
     """Up to this much noise (in deviations) is added to the decoder's input, since the latents
     that it will meet are a noise predictor's, not the analytic ones."""
@@ -49,7 +53,7 @@ def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> 
     """The autoencoder with both halves trained; taken up from `folder` if it was begun there."""
     torch.manual_seed(recipe.seed)
     vae = networks.autoencoder()
-    start_as_resampling(vae, pictures(scenes(recipe.seed, 16)))
+    start.start_as_resampling(vae, pictures(scenes(recipe.seed, 16)))
     bake(vae, normalisation)
     spread = normalisation.deviation.view(-1, 1, 1)
 
@@ -58,12 +62,12 @@ def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> 
         strength = recipe.latent_noise * torch.rand((len(batch), 1, 1, 1), generator=generator)
         latents = latents + spread * strength * torch.randn(latents.shape, generator=generator)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            drawn = vae.decoder(latents)
+            drawn = start.decode(vae.decoder, latents)
         return picture_loss(drawn.float(), batch)
 
     def encoder_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            moments = vae.encoder(batch)
+            moments = start.encode(vae.encoder, batch)
         found = moments.float()[:, : networks.LATENT_CHANNELS]
         return functional.mse_loss(found / spread, analytic_latents(batch) / spread)
 
@@ -142,7 +146,10 @@ def _train(half: _Half, recipe: VaeRecipe, keeper: Keeper) -> None:
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = half.peak_rate * _rate(step, half.steps)
-        loss = half.loss(pictures([sample(random) for _ in range(recipe.batch)]), generator)
+        small = step < recipe.small_share * half.steps
+        count, size = (recipe.batch * 4, FULL // 2) if small else (recipe.batch, FULL)
+        batch = pictures([sample(random) for _ in range(count)], size)
+        loss = half.loss(batch, generator)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(half.module.parameters(), 1.0)
