@@ -16,6 +16,7 @@ from .guidance import Denoiser, Guidance, Stopped, guided
 from .noise import SCALE, BatchNoise
 from .plan import BadPlan, Batch, Encoding, Txt2ImgPlan
 from .prompt.chunks import chunk_prompt
+from .prompt.networks import split_networks
 from .samplers import find_sampler
 from .schedules import SigmaTable, schedule_sigmas, timestep_sigmas
 from .steps import Decode, Encode, Stepping
@@ -61,11 +62,13 @@ def txt2img(
 
 def _encode(batch: Batch, plan: Txt2ImgPlan, checkpoint: "Checkpoint") -> Stepping[Guidance]:
     """The conditioning of every image of a batch; equal prompts are encoded once."""
+    # tags of extra networks are read from the positive prompt alone; elsewhere they are text
+    prompts = [split_networks(prompt)[0] for prompt in batch.prompts]
     known: dict[str, Tensor] = {}
-    for prompt in dict.fromkeys(batch.prompts + batch.negative_prompts):
+    for prompt in dict.fromkeys([*prompts, *batch.negative_prompts]):
         known[prompt] = yield _encode_step(prompt, plan.encoding, checkpoint)
     return Guidance(
-        cond=_stack([known[prompt] for prompt in batch.prompts]),
+        cond=_stack([known[prompt] for prompt in prompts]),
         uncond=_stack([known[prompt] for prompt in batch.negative_prompts]),
         scale=plan.cfg_scale,
     )

@@ -13,6 +13,7 @@ from typing import cast, get_args
 
 from models.catalog import Catalog, CheckpointInfo
 from pipelines.plan import Emphasis, Encoding, NoiseSource, SamplerSpec, Seeds, Txt2ImgPlan
+from pipelines.prompt.networks import split_networks
 from pipelines.samplers import SAMPLERS, Sampler
 from pipelines.schedules import SCHEDULES, Schedule
 
@@ -64,8 +65,6 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
     sampler, schedule, guessed = resolve_sampler(
         request.sampler_name or request.sampler_index, request.scheduler
     )
-    if options.face_restoration if request.restore_faces is None else request.restore_faces:
-        missed += ("restore_faces: no face restorer is installed",)
     extra: dict[str, object] = {}
     count = request.batch_size * request.n_iter
     prompts = (_prompt(request.prompt, options),) * count
@@ -89,7 +88,7 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
         options=options,
         schedule_label=schedule.label,
         extra=MappingProxyType(extra),
-        warnings=warnings + missed + guessed,
+        warnings=warnings + missed + guessed + _unheeded(request, options, prompts[0]),
     )
 
 
@@ -135,6 +134,24 @@ def _refuse_unsupported(request: Txt2ImgRequest, options: Options) -> None:
             raise ApiError(422, f"Script '{title}' not found; none is installed yet")
 
 
+def _unheeded(request: Txt2ImgRequest, options: Options, prompt: str) -> tuple[str, ...]:
+    """What was asked for and has no effect yet; unlike `_refuse_unsupported`, small things."""
+    restore = options.face_restoration if request.restore_faces is None else request.restore_faces
+    uncond = options.s_min_uncond if request.s_min_uncond is None else request.s_min_uncond
+    editing = _EDITING.search(split_networks(prompt)[0])
+    asked = {
+        "restore_faces: no face restorer is installed": restore,
+        "s_min_uncond is not supported yet": uncond > 0,
+        "styles are not supported yet": any(s not in _UNSET for s in request.styles or []),
+        "save_images is not supported yet": request.save_images,
+        "prompt scheduling, alternation and AND are not supported yet": bool(editing),
+    }
+    lost = (f"{tag.kind} not found: {tag.name}" for tag in split_networks(prompt)[1])
+    return (*(warning for warning, wanted in asked.items() if wanted), *lost)
+
+
+#: `[a:b:3]`, `[a|b]`, `a AND b`
+_EDITING = re.compile(r"\[[^\[\]]*(?::[^\[\]:]*:|:\s*[\d.]+\s*\]|\|)|\bAND\b")
 #: what may follow a sampler's name; longest first, so that "SGM Uniform" is not read as "Uniform"
 _SCHEDULE_WORDS: tuple[tuple[str, Schedule], ...] = tuple(
     sorted(

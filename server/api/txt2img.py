@@ -2,6 +2,7 @@
 
 import asyncio
 
+import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from pipelines.watch import Watch
@@ -11,6 +12,8 @@ from ..disconnect import cancelled_on_disconnect
 from ..jobs import QueueFull
 from ..schemas.txt2img import Txt2ImgReply, Txt2ImgRequest
 from ..services import ServicesDep
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter()
 
@@ -29,6 +32,8 @@ async def txt2img(body: Txt2ImgRequest, request: Request, services: ServicesDep)
     watch = Watch(batch_count=plan.batch_count, steps=plan.sampler.steps, preview_every=every)
     try:
         async with services.jobs.accepted("txt2img", watch, body.force_task_id) as job:
+            for warning in translated.warnings:
+                log.warning("not honoured", what=warning)
             async with cancelled_on_disconnect(request, watch):
                 images = await services.jobs.run(job, plan)
             checkpoint = services.catalog.find(plan.checkpoint.name) or plan.checkpoint

@@ -211,9 +211,29 @@ def test_placeholders_and_stock_scripts_are_no_wishes(catalog: Catalog) -> None:
     assert plan.prompts == ("x",)
 
 
-def test_restoring_faces_without_a_restorer_is_said(catalog: Catalog) -> None:
-    warned = translated(catalog, restore_faces=True).warnings
-    assert warned == ("restore_faces: no face restorer is installed",)
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ({"restore_faces": True}, "restore_faces: no face restorer is installed"),
+        ({"s_min_uncond": 1.5}, "s_min_uncond is not supported yet"),
+        ({"styles": ["mine"]}, "styles are not supported yet"),
+        ({"save_images": True}, "save_images is not supported yet"),
+        ({"prompt": "a <lora:x:0.5> cat"}, "lora not found: x"),
+        *(
+            ({"prompt": p}, "prompt scheduling, alternation and AND are not supported yet")
+            for p in ("[a:b:3]", "[a|b]", "[b:0.5]", "[a::2]", "a AND b")
+        ),
+    ],
+)
+def test_what_has_no_effect_yet_is_said(
+    catalog: Catalog, fields: dict[str, Any], warning: str
+) -> None:
+    assert translated(catalog, **fields).warnings == (warning,)
+
+
+@pytest.mark.parametrize("prompt", ["(a:1.2), [b]", "BRAND", "a <b", "1:2", "a [lot] of: things"])
+def test_plain_prompts_are_no_wishes(catalog: Catalog, prompt: str) -> None:
+    assert translated(catalog, prompt=prompt, styles=["None"]).warnings == ()
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:

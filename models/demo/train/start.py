@@ -28,8 +28,9 @@ _PATTERN_PAIRS = (29, 30, 31)
 """References without a carrier, of either sign: with them the output layer cancels the frame."""
 
 _CONSTANT, _NOISE, _RIDGE = 3.0, 0.02, 1e-6
-_REFERENCE_GAIN, _REFERENCE_MEAN = 16.0, 0.21
-"""Make the reference's deviation about 4 and its mean about 0 on 16x16 cells."""
+
+_REFERENCE_DEVIATION = 4.0
+"""Large against the carriers' range of about [-1, 2], so that the norm is nearly linear."""
 
 
 def start_as_resampling(vae: AutoencoderKL, pictures: Tensor) -> None:
@@ -103,17 +104,23 @@ def _carry(layer: nn.Conv2d) -> None:
 
 @torch.no_grad()
 def _make_references(block: ResnetBlock2D) -> None:
-    """A sum over a constant's neighbours is smaller at the edge; the norm gives it unit spread."""
-    source, frame = 2 * _CONSTANT_PAIR, 2 * _PATTERN_PAIRS[0]
-    for channel in (frame, frame + 1):
-        block.conv1.weight[channel].zero_()
-        block.conv1.weight[channel, source] = 1.0
+    """A sum over a constant's neighbours is smaller at the edge: that is the frame.
+
+    The layer's inner norm gives it mean 0 and deviation 1 at any size of picture, and
+    silu(z) - silu(-z) = z carries it unchanged through the activation.
+    """
+    source = 2 * _CONSTANT_PAIR
+    plus, minus = (2 * pair for pair in _PATTERN_PAIRS[:2])
+    for first, sign in ((plus, 1.0), (minus, -1.0)):
+        for channel in (first, first + 1):
+            block.conv1.weight[channel].zero_()
+            block.conv1.weight[channel, source] = sign
     references = [(2 * pair + 1, pair) for pair in range(_CONSTANT_PAIR)]
     references += [(2 * pair + place, 4 * place) for pair in _PATTERN_PAIRS for place in (0, 1)]
     for channel, order in references:
-        gain = _REFERENCE_GAIN if (order // 4) % 2 == 0 else -_REFERENCE_GAIN
-        block.conv2.weight[channel, frame, 1, 1] = gain
-        block.conv2.bias[channel] = -gain * _REFERENCE_MEAN
+        gain = _REFERENCE_DEVIATION if (order // 4) % 2 == 0 else -_REFERENCE_DEVIATION
+        block.conv2.weight[channel, plus, 1, 1] = gain
+        block.conv2.weight[channel, minus, 1, 1] = -gain
 
 
 @torch.no_grad()

@@ -245,9 +245,3 @@ def test_long_prompts_take_linear_time(kind: str) -> None:
 @pytest.mark.parametrize("digits", [400, LONG])
 def test_a_weight_beyond_all_numbers_is_text(digits: int) -> None:
     assert parsed("(a:" + "9" * digits + ")") == [("a:" + "9" * digits + ")", MORE)]
-
-
-def test_many_brackets_do_not_make_a_weight_that_is_no_number() -> None:
-    huge = "(" * 12_000 + "a" + ")" * 12_000
-    spans = parse_emphasis("[" * 12_000 + huge + "]" * 12_000)
-    assert all(span.weight == span.weight for span in spans)

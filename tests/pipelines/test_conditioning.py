@@ -1,0 +1,75 @@
+"""Conditioning: the text encoder's vectors, weighted by emphasis."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipelines.conditioning import encode
+from pipelines.plan import Encoding
+from pipelines.prompt.chunks import chunk_prompt
+from pipelines.steps import Encode
+
+from .toy import WIDTH, ToyCheckpoint
+
+PROMPT = "a (cat:1.5) [mat]"
+WEIGHTS = torch.tensor([1.0, 1.0, 1.5, 1 / 1.1, *[1.0] * 73])
+
+
+def encoded(prompt: str, checkpoint: ToyCheckpoint | None = None, **encoding: Any) -> Tensor:
+    toy = checkpoint or ToyCheckpoint()
+    chosen = Encoding(**encoding)
+    chunks = chunk_prompt(prompt, toy.tokenizer, backtrack=20, emphasis=chosen.emphasis != "None")
+    return encode(toy.lent(), Encode(chunks, chosen))
+
+
+def states(*words: str) -> Tensor:
+    """The toy's own vectors [77,WIDTH] of a chunk of words."""
+    toy = ToyCheckpoint()
+    ids = [toy.tokenizer.bos, *(toy.tokenizer.id(word) for word in words)]
+    padded = torch.tensor([ids + [toy.tokenizer.eos] * (77 - len(ids))])
+    return toy.encode_tokens(padded, 1)[0]
+
+
+def test_unweighted_text_is_what_the_encoder_gives() -> None:
+    assert torch.equal(encoded("a cat")[0], states("a", "cat"))
+
+
+def test_no_norm_weighs_each_token() -> None:
+    expected = states("a", "cat", "mat") * WEIGHTS[:, None]
+    torch.testing.assert_close(encoded(PROMPT, emphasis="No norm")[0], expected)
+
+
+def test_original_keeps_the_mean_of_the_chunk() -> None:
+    plain = states("a", "cat", "mat")
+    weighted = plain * WEIGHTS[:, None]
+    found = encoded(PROMPT)[0]
+    torch.testing.assert_close(found, weighted * (plain.mean() / weighted.mean()))
+    assert found.mean().item() == pytest.approx(plain.mean().item(), rel=1e-5)
+    assert not torch.allclose(found, plain)
+
+
+def test_ignore_reads_the_brackets_and_weighs_nothing() -> None:
+    assert torch.equal(encoded(PROMPT, emphasis="Ignore")[0], states("a", "cat", "mat"))
+
+
+def test_none_takes_brackets_as_text() -> None:
+    assert torch.equal(encoded(PROMPT, emphasis="None")[0], states("a", "(cat:1.5)", "[mat]"))
+
+
+def test_chunks_follow_each_other_each_with_its_own_mean() -> None:
+    toy = ToyCheckpoint()
+    found = encoded("a (cat:1.5) [mat] BREAK (dog:0.2)", toy)
+    assert found.shape == (1, 154, WIDTH)
+    torch.testing.assert_close(found[0, :77], encoded(PROMPT)[0])
+    torch.testing.assert_close(found[0, 77:], encoded("(dog:0.2)")[0])
+    assert len(toy.encoded) == 1, "the chunks of a prompt go through the encoder together"
+
+
+@pytest.mark.parametrize("clip_skip", [1, 2, 12])
+def test_the_encoder_is_told_the_clip_skip(clip_skip: int) -> None:
+    toy = ToyCheckpoint()
+    found = encoded("a", toy, clip_skip=clip_skip)
+    assert [skip for _, skip in toy.encoded] == [clip_skip]
+    assert found[0, 0, 2].item() == clip_skip
