@@ -21,12 +21,18 @@ _GZIP_FROM = 1000
 _GZIP_LEVEL = 1
 """Pictures in base64 shrink by a quarter at any level; the lowest costs the least time."""
 
+_FORM = "application/x-www-form-urlencoded"
+
 _log = structlog.get_logger("server.api")
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Wrap `app`; from the inside out: body limit, auth, origin guard, CORS, gzip, timing."""
+    """Wrap `app`, from the inside out.
+
+    curl's type, body limit, auth, origin guard, CORS, gzip, timing.
+    """
     origins = Origins.of(settings.cors_allow_origins, settings.cors_allow_origins_regex)
+    app.add_middleware(CurlJson)
     app.add_middleware(BodyLimit)
     if settings.credentials:
         app.add_middleware(BasicAuth, credentials=settings.credentials)
@@ -42,6 +48,25 @@ def install(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=_GZIP_LEVEL)
     app.add_middleware(Timing, log=settings.api_log)
+
+
+@dataclass(frozen=True, slots=True)
+class CurlJson:
+    """Middleware that reads what `curl -d` posts to the API as the JSON it is.
+
+    curl calls it a form, which the reference refuses (docs/adr/0004). A browser is still refused:
+    it could post a form across origins without asking, and always names its origin.
+    """
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and "/sdapi/" in scope["path"]:
+            headers = Headers(scope=scope)
+            if headers.get("content-type", "") == _FORM and "origin" not in headers:
+                named = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+                scope = {**scope, "headers": [*named, (b"content-type", b"application/json")]}
+        await self.app(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,9 @@ class ToyCheckpoint:
     vae: torch.nn.Module = field(default_factory=lambda: torch.nn.Linear(2, 2))
     calls: list[Call] = field(default_factory=list)
     encoded: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    decoded: list[Tensor] = field(default_factory=list)
     latent_channels: int = 4
+    in_channels: int = 4
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     alphas_cumprod: Tensor = field(default_factory=lambda: torch.tensor(sd1_alphas()))
 
@@ -151,8 +153,9 @@ class ToyCheckpoint:
         return torch.stack([part, torch.sin(ids.float()), torch.full_like(part, clip_skip)], 2)
 
     def mean(self, context: Tensor) -> Tensor:
-        """The mean of the data that a context [R,L,D] names: [R,1,1,1]."""
-        return torch.tanh(context[:, :, 1].mean(1) * 10)[:, None, None, None]
+        """The mean of the data that a context [R,L,D] names: [R,1,1,1], moved by every word."""
+        words = context[:, :, 1] - math.sin(self.tokenizer.eos)
+        return torch.tanh(words.sum(1) / 3)[:, None, None, None]
 
     def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
         """The Gaussian's exact noise (or v) at the rows' time steps."""
@@ -174,6 +177,7 @@ class ToyCheckpoint:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Three of the channels as they are, every latent an 8 by 8 square."""
+        self.decoded.append(latents)
         return latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
 
     def _says(self, word: str, context: Tensor) -> Tensor:
@@ -211,6 +215,15 @@ class ToyManager:
         yield found.lent()
         self.lent.remove(wanted.name)
         self.log.append(f"return {wanted.name}")
+
+    def checkpoint(self, name: str) -> ToyCheckpoint:
+        found = self._checkpoints[name]
+        assert isinstance(found, ToyCheckpoint)
+        return found
+
+    def forget(self, name: str) -> None:
+        """Hold a checkpoint no longer."""
+        del self._checkpoints[name]
 
     def manager(self) -> "CheckpointManager":
         """Itself, as the type that the engine asks for."""

@@ -112,5 +112,6 @@ def test_a_missing_content_type_is_json(wire: Wire) -> None:
 
 
 def test_form_content_is_refused(wire: Wire) -> None:
-    answer = wire.client.post("/sdapi/v1/txt2img", data={"prompt": "x"})
+    origin = {"Origin": "http://testserver"}
+    answer = wire.client.post("/sdapi/v1/txt2img", data={"prompt": "x"}, headers=origin)
     assert answer.json()["detail"][0]["type"] == "type_error.dict"

@@ -119,3 +119,22 @@ def test_calls_are_logged_on_request(tmp_path: Path) -> None:
         assert len(logs) == logged
     (line,) = logs
     assert (line["status"], line["method"], line["path"]) == (200, "GET", "/sdapi/v1/samplers")
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def test_curl_need_not_name_the_type(wire: Wire) -> None:
+    answer = wire.client.post("/sdapi/v1/txt2img", content=b'{"steps": 7}', headers=FORM)
+    assert answer.status_code == 200
+    assert answer.json()["parameters"]["steps"] == 7
+    refused = wire.client.post("/sdapi/v1/txt2img", content=b"steps=7", headers=FORM)
+    assert refused.json()["detail"][0]["type"] == "value_error.jsondecode"
+
+
+def test_a_page_cannot_post_a_form(wire: Wire) -> None:
+    for origin, status in ((PAGE, 403), ("http://testserver", 422)):
+        headers = FORM | {"Origin": origin}
+        answer = wire.client.post("/sdapi/v1/txt2img", content=b'{"steps": 7}', headers=headers)
+        assert answer.status_code == status
+        assert "parameters" not in answer.json()

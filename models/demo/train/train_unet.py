@@ -30,13 +30,13 @@ class UnetRecipe:
     """What the score depends on."""
 
     seed: int = 20
-    steps: int = 3500
+    steps: int = 4400
     batch: int = 32
     learning_rate: float = 1e-3
     text_learning_rate: float = 3e-4
-    steady_share: float = 0.75
+    steady_share: float = 0.8
     empty_captions: float = 0.1
-    ema: float = 0.997
+    ema: float = 0.995
     text_steps: int = 1500
     text_batch: int = 32
 
@@ -162,7 +162,7 @@ def _denoising_loss(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         predicted = painter(noisy, timesteps, tokens)
     error = predicted - noise
-    coarse = 0.1 * _block_error(error, error.shape[-1]) + 0.2 * _block_error(error, 4)
+    coarse = 0.4 * _block_error(error, error.shape[-1]) + 0.2 * _block_error(error, 4)
     return error.square().mean() + ((1 - share.flatten()) * coarse).mean()
 
 
