@@ -1,10 +1,12 @@
 """Chunks to conditioning: the text encoder's output, weighted by emphasis."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .prompt.chunks import Chunk
 from .steps import Encode
 
 if TYPE_CHECKING:
@@ -12,18 +14,26 @@ if TYPE_CHECKING:
 
 
 def encode(checkpoint: "Checkpoint", wanted: Encode) -> Tensor:
-    """Conditioning [1,77*chunks,D] of one prompt on the checkpoint's device.
+    """Conditioning [texts,77*chunks,D] of a prompt's texts on the checkpoint's device.
 
-    Each chunk is weighted token by token; "Original" emphasis then scales the chunk back to the
-    mean it had before, as the reference does.
+    Texts of fewer chunks are lengthened by empty ones. "Original" emphasis scales the texts' chunks
+    of the same place back to the mean they had together, as the reference does.
     """
-    ids = torch.tensor([chunk.ids for chunk in wanted.chunks], device=checkpoint.device)
+    longest = max(len(text) for text in wanted.texts)
+    texts = [(*text, *[wanted.empty] * (longest - len(text))) for text in wanted.texts]
+    return torch.cat(
+        [_encode_place(checkpoint, wanted, place) for place in zip(*texts, strict=True)], dim=1
+    )
+
+
+def _encode_place(checkpoint: "Checkpoint", wanted: Encode, chunks: Sequence[Chunk]) -> Tensor:
+    """The encoder's output [texts,77,D] for one chunk of each text, weighted."""
+    ids = torch.tensor([chunk.ids for chunk in chunks], device=checkpoint.device)
     states = checkpoint.encode_tokens(ids, wanted.encoding.clip_skip)
-    if wanted.encoding.emphasis in ("Original", "No norm"):
-        weights = torch.tensor([chunk.weights for chunk in wanted.chunks], device=states.device)
-        weighted = states * weights.to(states.dtype).unsqueeze(-1)
-        if wanted.encoding.emphasis == "Original":
-            before = states.mean(dim=(1, 2), keepdim=True)
-            weighted = weighted * (before / weighted.mean(dim=(1, 2), keepdim=True))
-        states = weighted
-    return states.reshape(1, -1, states.shape[-1])
+    if wanted.encoding.emphasis not in ("Original", "No norm"):
+        return states
+    weights = torch.tensor([chunk.weights for chunk in chunks], device=states.device)
+    weighted = states * weights.to(states.dtype).unsqueeze(-1)
+    if wanted.encoding.emphasis == "No norm":
+        return weighted
+    return weighted * (states.mean() / weighted.mean())

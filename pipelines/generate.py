@@ -12,18 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .guidance import Denoiser, Guidance, Stopped, guided
+from .denoiser import Denoiser
+from .guidance import Guidance, Part, Stopped, Timeline, guided
 from .noise import SCALE, BatchNoise
-from .plan import BadPlan, Batch, Encoding, Txt2ImgPlan
-from .prompt.chunks import chunk_prompt
+from .plan import BadPlan, Batch, Encoding, SamplerSpec, Txt2ImgPlan
+from .prompt.chunks import Chunk, chunk_prompt
+from .prompt.composition import split_composition
+from .prompt.editing import Timing, parse_editing
 from .prompt.networks import split_networks
-from .samplers import find_sampler
-from .schedules import SigmaTable, schedule_sigmas, timestep_sigmas
+from .samplers import Sampler, find_sampler
+from .schedules import SigmaTable, schedule_sigmas, timestep_sigmas, unipc_sigmas
 from .steps import Decode, Encode, Stepping
 from .watch import Watch
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
+
+#: the time steps that a latent consistency model was distilled on
+CONSISTENCY_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -62,34 +68,71 @@ def txt2img(
 
 def _encode(batch: Batch, plan: Txt2ImgPlan, checkpoint: "Checkpoint") -> Stepping[Guidance]:
     """The conditioning of every image of a batch; equal prompts are encoded once."""
-    # tags of extra networks are read from the positive prompt alone; elsewhere they are text
-    prompts = [split_networks(prompt)[0] for prompt in batch.prompts]
-    known: dict[str, Tensor] = {}
-    for prompt in dict.fromkeys([*prompts, *batch.negative_prompts]):
-        known[prompt] = yield _encode_step(prompt, plan.encoding, checkpoint)
+    order = 2 if find_sampler(plan.sampler.name).second_order else 1
+    timing = Timing(steps=plan.sampler.steps * order, old=plan.encoding.old_editing)
+    known: dict[str, Timeline] = {}
+
+    def timeline(prompt: str) -> Stepping[Timeline]:
+        if prompt not in known:
+            known[prompt] = yield from _timeline(prompt, timing, plan.encoding, checkpoint)
+        return known[prompt]
+
+    conds: list[tuple[Part, ...]] = []
+    unconds: list[Timeline] = []
+    for prompt, negative in zip(batch.prompts, batch.negative_prompts, strict=True):
+        parts: list[Part] = []
+        # extra networks and AND are read from the positive prompt alone; elsewhere they are text
+        for part in split_composition(split_networks(prompt)[0]):
+            parts.append(Part((yield from timeline(part.text)), part.weight))
+        conds.append(tuple(parts))
+        unconds.append((yield from timeline(negative)))
+    guided_by = plan.guidance
+    empty = (yield from timeline("")).contexts[0] if guided_by.pad else None
     return Guidance(
-        cond=_stack([known[prompt] for prompt in prompts]),
-        uncond=_stack([known[prompt] for prompt in batch.negative_prompts]),
-        scale=plan.cfg_scale,
+        conds=tuple(conds),
+        unconds=tuple(unconds),
+        scale=guided_by.scale,
+        calls=timing.steps,
+        s_min_uncond=guided_by.s_min_uncond,
+        s_min_uncond_all=guided_by.s_min_uncond_all,
+        skip_early=guided_by.skip_early,
+        filler=empty,
     )
 
 
-def _encode_step(prompt: str, encoding: Encoding, checkpoint: "Checkpoint") -> Encode:
-    chunks = chunk_prompt(
-        prompt,
+def _timeline(
+    prompt: str, timing: Timing, encoding: Encoding, checkpoint: "Checkpoint"
+) -> Stepping[Timeline]:
+    """The conditioning of a prompt over the model calls that `timing` counts."""
+    stages = parse_editing(prompt, timing)
+    texts = tuple(dict.fromkeys(stage.text for stage in stages))
+    chunked = (_chunks(text, encoding, checkpoint) for text in (*texts, ""))
+    *chunks, (empty,) = chunked
+    answer: Tensor = yield Encode(tuple(chunks), empty, encoding)
+    contexts = dict(zip(texts, torch.split(answer, 1), strict=True))
+    return Timeline(
+        tuple(stage.end for stage in stages), tuple(contexts[stage.text] for stage in stages)
+    )
+
+
+def _chunks(text: str, encoding: Encoding, checkpoint: "Checkpoint") -> tuple[Chunk, ...]:
+    return chunk_prompt(
+        text,
         checkpoint.tokenizer,
         backtrack=encoding.comma_backtrack,
         emphasis=encoding.emphasis != "None",
     )
-    return Encode(chunks, encoding)
 
 
-def _stack(conditionings: list[Tensor]) -> Tensor:
-    """One conditioning an image; shorter ones are lengthened by repeating their last vector."""
-    longest = max(c.shape[1] for c in conditionings)
-    return torch.cat(
-        [torch.cat([c, c[:, -1:].expand(-1, longest - c.shape[1], -1)], 1) for c in conditionings]
-    )
+def _sigmas(sampler: Sampler, spec: SamplerSpec, table: SigmaTable) -> list[float]:
+    """The noise levels that the sampler is given."""
+    if sampler.name == "UniPC":
+        return unipc_sigmas(spec, table)
+    if sampler.on_timesteps:
+        return timestep_sigmas(spec.steps, table)
+    if sampler.own_steps:
+        return [table.high, table.low, 0.0]
+    return schedule_sigmas(spec, table)
 
 
 def _sample(
@@ -98,17 +141,17 @@ def _sample(
     """Latents of a batch from noise; the newest denoised ones when it is stopped on the way."""
     sampler, spec = find_sampler(plan.sampler.name), plan.sampler
     table = SigmaTable.from_alphas(checkpoint.alphas_cumprod.tolist())
-    if sampler.on_timesteps:
-        sigmas = timestep_sigmas(spec.steps, table)
-    else:
-        sigmas = schedule_sigmas(spec, table)
+    if sampler.consistency:
+        table = table.subset(CONSISTENCY_STEPS)
+    sigmas = _sigmas(sampler, spec, table)
     shape = (checkpoint.latent_channels, plan.height // SCALE, plan.width // SCALE)
     noise = BatchNoise(batch.seeds, shape, checkpoint.device, sigmas)
-    first = noise.first()
     # a sampler on time steps starts from unit noise in variance-preserving scale
     full = sampler.on_timesteps or spec.sgm_noise_multiplier
-    x = first * (math.sqrt(1 + sigmas[0] ** 2) if full else sigmas[0])
-    denoiser = Denoiser(table=table, prediction=checkpoint.prediction)
+    x = noise.first() * (math.sqrt(1 + sigmas[0] ** 2) if full else sigmas[0])
+    denoiser = Denoiser(
+        table=table, prediction=checkpoint.prediction, consistency=sampler.consistency
+    )
     sampling = sampler.function(x, sigmas, noise, spec)
     order = 2 if sampler.second_order else 1
     try:

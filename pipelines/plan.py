@@ -7,6 +7,7 @@ from typing import Literal
 from models.catalog import CheckpointInfo
 
 NoiseSource = Literal["CPU", "GPU", "NV"]
+UnipcSpacing = Literal["time_uniform", "time_quadratic", "logSNR"]
 Emphasis = Literal["None", "Ignore", "Original", "No norm"]
 
 
@@ -37,6 +38,10 @@ class SamplerSpec:
     beta_beta: float = 0.6
     discard_penultimate: bool = False
     sgm_noise_multiplier: bool = False
+    unipc_order: int = 3
+    unipc_bh2: bool = False
+    unipc_spacing: UnipcSpacing = "time_uniform"
+    unipc_lower_order_final: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,21 @@ class Encoding:
     clip_skip: int = 1
     emphasis: Emphasis = "Original"
     comma_backtrack: int = 20
+    old_editing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidanceSpec:
+    """How strongly prompts guide, and where the unconditional part is left out.
+
+    See `pipelines.guidance.Guidance`; `pad` lengthens the shorter of the two conditionings.
+    """
+
+    scale: float
+    s_min_uncond: float = 0.0
+    s_min_uncond_all: bool = False
+    skip_early: float = 0.0
+    pad: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +110,7 @@ class Txt2ImgPlan:
     seeds: Seeds
     sampler: SamplerSpec
     encoding: Encoding
-    cfg_scale: float
+    guidance: GuidanceSpec
     width: int
     height: int
     batch_size: int

@@ -19,9 +19,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigmaTable:
-    """The noise level of each training time step: sigma_k = sqrt((1 - a_k) / a_k)."""
+    """The noise level of each training time step: sigma_k = sqrt((1 - a_k) / a_k).
+
+    `timesteps` are those of `sigmas`. A `quantized` table knows no time steps between them.
+    """
 
     sigmas: Floats
+    timesteps: Floats
+    quantized: bool = False
     log_sigmas: Floats = field(init=False)
 
     def __post_init__(self) -> None:
@@ -31,7 +36,13 @@ class SigmaTable:
     def from_alphas(cls, alphas_cumprod: Sequence[float]) -> "SigmaTable":
         """The table of a model with these cumulative products of alpha, one a time step."""
         alphas = np.asarray(alphas_cumprod, np.float64)
-        return cls(np.sqrt((1 - alphas) / alphas))
+        return cls(np.sqrt((1 - alphas) / alphas), np.arange(len(alphas), dtype=np.float64))
+
+    def subset(self, count: int) -> "SigmaTable":
+        """Every so many-th time step down from the last, `count` in all, and none between."""
+        stride = len(self.sigmas) // count
+        kept = slice(stride - 1, None, stride)
+        return SigmaTable(self.sigmas[kept], self.timesteps[kept], quantized=True)
 
     @property
     def low(self) -> float:
@@ -45,13 +56,14 @@ class SigmaTable:
 
     def sigma(self, timestep: Floats) -> Floats:
         """Sigmas at fractional time steps, linear in log sigma."""
-        steps = np.arange(len(self.sigmas), dtype=np.float64)
-        return np.asarray(np.exp(np.interp(timestep, steps, self.log_sigmas)), np.float64)
+        logs = np.interp(timestep, self.timesteps, self.log_sigmas)
+        return np.asarray(np.exp(logs), np.float64)
 
     def timestep(self, sigma: float) -> float:
-        """The fractional time step of a sigma, clamped to the table: the inverse of `sigma`."""
-        steps = np.arange(len(self.sigmas), dtype=np.float64)
-        return float(np.interp(math.log(sigma), self.log_sigmas, steps))
+        """The time step of a sigma, clamped to the table: the inverse of `sigma`."""
+        if self.quantized:
+            return float(self.timesteps[np.abs(self.log_sigmas - math.log(sigma)).argmin()])
+        return float(np.interp(math.log(sigma), self.log_sigmas, self.timesteps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +83,8 @@ def _ending_in_zero(sigmas: Floats) -> Floats:
 
 def uniform(n: int, table: SigmaTable, span: Range) -> Floats:
     """Evenly spaced time steps from the last to the first."""
-    return _ending_in_zero(table.sigma(np.linspace(len(table.sigmas) - 1, 0, n)))
+    first, last = table.timesteps[0], table.timesteps[-1]
+    return _ending_in_zero(table.sigma(np.linspace(last, first, n)))
 
 
 def karras(n: int, table: SigmaTable, span: Range) -> Floats:
@@ -213,3 +226,20 @@ def timestep_sigmas(steps: int, table: SigmaTable) -> list[float]:
     count = len(table.sigmas)
     timesteps = np.clip(np.arange(0, count, max(count // steps, 1)) + 1, 0, count - 1)
     return [float(sigma) for sigma in table.sigmas[timesteps][::-1]]
+
+
+def unipc_sigmas(spec: SamplerSpec, table: SigmaTable) -> list[float]:
+    """UniPC's own sigmas, high to low: as many steps as `timestep_sigmas` has values.
+
+    It spaces continuous time t in (0, 1], at which log alpha is interpolated linearly.
+    """
+    count, steps = len(table.sigmas), len(timestep_sigmas(spec.steps, table))
+    log_alphas = -0.5 * np.log1p(table.sigmas**2)
+    if spec.unipc_spacing == "logSNR":
+        sigmas = np.exp(np.linspace(math.log(table.high), math.log(table.low), steps + 1))
+    else:
+        power = 2 if spec.unipc_spacing == "time_quadratic" else 1
+        times = np.linspace(1, (1 / count) ** (1 / power), steps + 1) ** power
+        alphas = np.exp(np.interp(times * count - 1, np.arange(count), log_alphas))
+        sigmas = np.sqrt(1 - alphas**2) / alphas
+    return [float(sigma) for sigma in sigmas]

@@ -20,6 +20,15 @@ class Denoise:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DenoiseApart:
+    """The same with guidance times `scale`. Answer: the guided and the unconditional latents."""
+
+    x: "Tensor"
+    sigma: float
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """Latents that share a time step: the model's input `x` [n,C,h,w] and `context` [n,L,D]."""
 
@@ -37,9 +46,13 @@ class Predict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encode:
-    """Ask the text encoder for the conditioning of one prompt. Answer: [1,77*chunks,D]."""
+    """Ask the text encoder for the conditioning of one prompt's texts, each a tuple of chunks.
 
-    chunks: "tuple[Chunk, ...]"
+    Answer: [texts,77*chunks,D], with as many chunks as the longest text has.
+    """
+
+    texts: "tuple[tuple[Chunk, ...], ...]"
+    empty: "Chunk"
     encoding: "Encoding"
 
 
@@ -53,7 +66,7 @@ class Decode:
 Step = Predict | Encode | Decode
 
 Result = TypeVar("Result")
-#: A sampler under way: yields `Denoise`, receives latents, returns latents.
-Sampling: TypeAlias = "Generator[Denoise, Tensor, Tensor]"
+#: A sampler under way: yields `Denoise` or its kin, receives latents, returns latents.
+Sampling: TypeAlias = "Generator[Denoise | DenoiseApart, Any, Tensor]"
 #: A generation under way: yields steps, receives their answers, returns `Result`.
 Stepping = Generator[Step, Any, Result]

@@ -87,6 +87,10 @@ class Options:
     rho: float
     beta_dist_alpha: float
     beta_dist_beta: float
+    uni_pc_variant: str
+    uni_pc_skip_type: str
+    uni_pc_order: int
+    uni_pc_lower_order_final: bool
     eta_noise_seed_delta: int
     always_discard_next_to_last_sigma: bool
     sgm_noise_multiplier: bool
@@ -211,7 +215,8 @@ def _coerced(key: str, value: object) -> Any:
             case int():
                 return _whole(key, value)
             case float():
-                return to_float(value)
+                # a whole number stays one: infotexts print settings as they were sent
+                return value if type(value) is int else to_float(value)
             case list():
                 return [to_str(item) for item in to_list(value)]
             case dict():
