@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 Images = list[GeneratedImage]
+_GONE = "the client has gone"
+_STOPPING = "the server is stopping"
 
 
 class Cancelled(RuntimeError):
@@ -112,6 +114,8 @@ class Engine:
         self._waiting: deque[_Order] = deque()
         self._runs: list[_Run] = []
         self._closing = False
+        self._door = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
         self._thread.start()
 
@@ -125,14 +129,22 @@ class Engine:
 
     def close(self) -> None:
         """Fail what is running and waiting with `EngineClosed`, and end the device thread."""
-        self._inbox.put(None)
+        with self._door:
+            self._closed = True
+            self._inbox.put(None)
         self._thread.join()
 
     def _put(
         self, checkpoint: CheckpointInfo, plan: Txt2ImgPlan | None, watch: Watch
     ) -> "Future[Images]":
         order = _Order(checkpoint=checkpoint, plan=plan, watch=watch, future=Future())
-        self._inbox.put(order)
+        # from here on only the engine ends it: whoever gives up waiting cancels the watch
+        order.future.set_running_or_notify_cancel()
+        with self._door:
+            if self._closed:
+                order.future.set_exception(EngineClosed(_STOPPING))
+            else:
+                self._inbox.put(order)
         return order.future
 
     @torch.inference_mode()
@@ -144,9 +156,9 @@ class Engine:
             self._turn()
             self._runs = [run for run in self._runs if run.pending is not None]
         for run in self._runs:
-            run.fail(EngineClosed("the server is stopping"))
+            run.fail(EngineClosed(_STOPPING))
         for order in self._waiting:
-            order.future.set_exception(EngineClosed("the server is stopping"))
+            order.future.set_exception(EngineClosed(_STOPPING))
 
     def _collect(self) -> None:
         """Take what was submitted; sleep when there is nothing else to do."""
@@ -178,17 +190,17 @@ class Engine:
                 if run.pending is not None:
                     self._runs.append(run)
             else:
-                run.fail(Cancelled("the client has gone"))
+                run.fail(Cancelled(_GONE))
 
     def _drop_cancelled(self) -> None:
         """End what nobody waits for any more, running or waiting."""
         gone = [order for order in self._waiting if order.watch.cancelled]
         for order in gone:
             self._waiting.remove(order)
-            order.future.set_exception(Cancelled("the client has gone"))
+            order.future.set_exception(Cancelled(_GONE))
         for run in self._runs:
             if run.order.watch.cancelled:
-                run.fail(Cancelled("the client has gone"))
+                run.fail(Cancelled(_GONE))
 
     def _turn(self) -> None:
         """One step of every running job."""
@@ -202,7 +214,7 @@ class Engine:
             self._predict(predicting)
             for run, _ in predicting:
                 if run.pending is not None and run.order.watch.preview_due():
-                    self._guarded(run, self._preview, run)
+                    self._preview(run)
 
     def _guarded(self, run: _Run, action: Callable[..., None], *arguments: Any) -> None:
         """Do `action`; an error ends this run and no other."""
@@ -217,8 +229,13 @@ class Engine:
             run.advance(_pictures(run.checkpoint, step.latents))
 
     def _preview(self, run: _Run) -> None:
+        """Show the newest latents; a look that fails is no reason to end the job."""
         watch = run.order.watch
-        watch.show(preview.draw(run.checkpoint, watch.denoised))
+        pixels, error = _attempt(preview.draw, run.checkpoint, watch.denoised)
+        if error is not None:
+            log.warning("preview failed", error=repr(error))
+        else:
+            watch.show(pixels)
 
     def _predict(self, predicting: Sequence[tuple[_Run, Predict]]) -> None:
         """Answer the rows of all runs; a forward that fails is tried again run by run."""

@@ -12,6 +12,8 @@ from .plan import NoiseSource, Seeds
 
 #: from a shape to standard normal numbers of it, each call the next
 Stream = Callable[[tuple[int, ...]], Tensor]
+#: seeds are counted modulo this, so that a negative one is a large one
+_SEEDS = 2**64
 #: pixels a latent
 SCALE = 8
 
@@ -93,7 +95,7 @@ class BatchNoise:
         return _paste_centred(noise, self._streams[image](self._shape)) if resized else noise
 
     def _fresh(self, seed: int) -> Stream:
-        return _generator(seed, self._seeds.source, self._device)
+        return _generator(seed % _SEEDS, self._seeds.source, self._device)
 
     def draw(self) -> Tensor:
         """The next standard normal numbers [N,C,h,w]."""
@@ -119,4 +121,4 @@ class BatchNoise:
         def randn(node: int) -> Tensor:
             return self._fresh(node)((images, *self._shape))
 
-        return BrownianPath(min(self._span), max(self._span), seed=seed, randn=randn)
+        return BrownianPath(min(self._span), max(self._span), seed=seed % _SEEDS, randn=randn)

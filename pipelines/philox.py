@@ -13,8 +13,9 @@ _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _WIDTH = np.uint64(32)
-_TWO_POW_32_INVERSE = np.float32(2.3283064e-10)
-_TWO_PI_POW_32_INVERSE = np.float32(2.3283064e-10 * 6.2831855)
+# rounded to float32 as CUDA has them, then used in float64 as the reference does
+_TWO_POW_32_INVERSE = float(np.float32(2.3283064e-10))
+_TWO_PI_POW_32_INVERSE = float(np.float32(2.3283064e-10 * 6.2831855))
 
 
 def _words(values: NDArray[np.uint64]) -> tuple[Words, Words]:
@@ -51,7 +52,7 @@ class PhiloxGenerator:
         counter[2] = np.arange(count, dtype=np.uint32)
         self._draws += 1
         words = philox(counter, self._key)
-        u = words[0].astype(np.float32) * _TWO_POW_32_INVERSE + _TWO_POW_32_INVERSE / 2
-        v = words[1].astype(np.float32) * _TWO_PI_POW_32_INVERSE + _TWO_PI_POW_32_INVERSE / 2
-        normal = np.sqrt(np.float32(-2.0) * np.log(u)) * np.sin(v)
+        u = words[0].astype(np.float64) * _TWO_POW_32_INVERSE + _TWO_POW_32_INVERSE / 2
+        v = words[1].astype(np.float64) * _TWO_PI_POW_32_INVERSE + _TWO_PI_POW_32_INVERSE / 2
+        normal = np.sqrt(-2.0 * np.log(u)) * np.sin(v)
         return np.asarray(normal.reshape(shape), np.float32)

@@ -73,7 +73,8 @@ def _scan(prompt: str) -> tuple[list[_Event], dict[str, _Brackets]]:
         elif token[0] == ":" and len(token) > 1 and kinds["("].open and _finite(token):
             kinds["("].closed(float(token[1:-1]))
             events.append(_Event("("))
-        elif token[0] == "\\" and len(token) > 1:
+        elif token[0] == "\\":
+            # a backslash that escapes nothing is dropped
             events.append(_Event("text", token[1:]))
         else:
             events.append(_Event("text", token))

@@ -29,7 +29,7 @@ def reference(seed: int, pairs: Sequence[tuple[float, float]]) -> list[Tensor]:
 
 
 def times(count: int, seed: int) -> list[float]:
-    dice = random.Random(seed)  # noqa: S311  # not for secrets
+    dice = random.Random(seed)
     return [LOW, HIGH, *(dice.uniform(LOW, HIGH) for _ in range(count))]
 
 

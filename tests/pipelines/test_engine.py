@@ -1,6 +1,6 @@
 """The engine: jobs in one another's company, their ends, and what they leave behind.
 
-Most orders are given from within a forward, on the device thread, so that nothing is left to chance.
+Most orders are given from within a forward, on the device thread: nothing is left to chance.
 """
 
 import gc
@@ -25,7 +25,7 @@ from pipelines.watch import Preview, Watch
 
 from .toy import ToyCheckpoint, ToyManager, info, plan, spec
 
-SECONDS = 20
+SECONDS = 10
 Images = list[GeneratedImage]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 #: one forward a step, and many of them
@@ -129,7 +129,7 @@ def test_a_plan_becomes_its_pictures(desk: Open) -> None:
 def test_jobs_of_any_kind_share_forwards_and_change_nothing(desk: Open) -> None:
     toy = ToyCheckpoint()
     here = desk(toy=toy)
-    first = plan("a cat", sampler=SLOW, cfg_scale=4.0)
+    first = plan("a cat", sampler=spec("Euler a", steps=16, eta=1.0), cfg_scale=4.0)
     second = plan(
         *["a dog", "a cow"],
         sampler=spec("DPM++ 2M SDE", steps=5, schedule="karras", eta=1.0),
@@ -145,8 +145,8 @@ def test_jobs_of_any_kind_share_forwards_and_change_nothing(desk: Open) -> None:
     # two rows of the first, two of each of the second's images, one of the third
     assert max(len(call.timesteps) for call in toy.calls) == 2 + 4 + 1
     assert max(len(set(call.timesteps)) for call in toy.calls) == 3
-    # the first's eight steps and no more: the others went along
-    assert len(toy.calls) == 8
+    # the first's sixteen steps and no more: the others went along
+    assert len(toy.calls) == 16
 
 
 def test_a_short_job_does_not_wait_for_a_long_one(desk: Open) -> None:
@@ -368,6 +368,7 @@ CORRUPT = CorruptCheckpoint(Path("/bad"), "truncated")
         (plan("boom"), ToyCheckpoint(), RuntimeError, "boom"),
         (plan("poison"), ToyCheckpoint(), NansException, "UNet"),
         (plan("a", sampler=spec("Eulr")), ToyCheckpoint(), BadPlan, "unknown sampler 'Eulr'"),
+        (plan("a", sampler=spec("Euler a", eta="1")), ToyCheckpoint(), TypeError, "multiply"),
         (plan("a"), BrokenDecoder(), ValueError, "no decoder"),
         (plan("a"), BrokenEncoder(), ValueError, "no encoder"),
         (plan("a"), CORRUPT, CorruptCheckpoint, "truncated"),
@@ -389,22 +390,34 @@ def test_the_engine_goes_on_after_a_job_that_failed(
     same(here.order(healthy).pixels(), alone(healthy))
 
 
-def test_the_engine_goes_on_after_its_client_gave_up_the_future(desk: Open) -> None:
+def given_up(desk: Open, submit: Callable[[Desk], "Future[Images]"], healthy: str) -> None:
+    """A future is cancelled while another job runs, and the engine is none the worse."""
     toy = ToyCheckpoint()
-    here = desk(toy=toy)
-    jobs: list[Job] = []
-    toy.before = at(1, lambda: jobs.append(here.order(plan("given up"))))
-    here.order(plan("a", sampler=SLOW)).images()
-    assert jobs[0].images()
+    here = desk(toy=toy, other=ToyCheckpoint())
+    futures: list[Future[Images]] = []
 
-    def give_up() -> None:
-        jobs.append(here.order(plan("given up", sampler=SLOW)))
-        jobs[-1].future.cancel()
+    def before(call: int) -> None:
+        if call == 1:
+            futures.append(submit(here))
+        if call == 4:
+            futures[0].cancel()
 
-    toy.before = at(len(toy.calls) + 1, give_up)
-    here.order(plan("b", sampler=SLOW)).images()
-    assert here.order(plan("c")).images()
+    toy.before = before
+    first, last = plan("a", sampler=SLOW), plan("b", checkpoint=healthy, sampler=SLOW)
+    same(here.order(first).pixels(), alone(first))
+    assert futures[0].cancelled() or futures[0].done()
+    same(here.order(last).pixels(), alone(last))
     assert here.manager.lent == []
+
+
+@pytest.mark.parametrize("name", ["toy", "other"], ids=["running", "waiting"])
+def test_the_engine_goes_on_after_a_future_was_given_up(desk: Open, name: str) -> None:
+    unwanted = plan("c", checkpoint=name, sampler=SLOW)
+    given_up(desk, lambda here: here.order(unwanted).future, name)
+
+
+def test_the_engine_goes_on_after_a_load_was_given_up(desk: Open) -> None:
+    given_up(desk, lambda here: here.engine.load(info("other")), "toy")
 
 
 def test_jobs_for_another_checkpoint_wait_their_turn_and_no_longer(desk: Open) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from pipelines.preview import draw
 
-from .toy import ToyCheckpoint
+from .toy import CONTRAST, ToyCheckpoint
 
 
 def big_vae() -> torch.nn.Module:
@@ -15,8 +15,8 @@ def big_vae() -> torch.nn.Module:
 
 
 def test_a_small_vae_decodes() -> None:
-    latents = torch.tensor([-3.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 1, 6).expand(1, 4, 1, 6)
-    pixels = draw(ToyCheckpoint().lent(), latents)
+    latents = torch.tensor([-3.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 1, 6) / CONTRAST
+    pixels = draw(ToyCheckpoint().lent(), latents.expand(1, 4, 1, 6))
     assert pixels.shape == (1, 8, 48, 3)
     assert pixels.dtype == np.uint8
     # 255 (x + 1) / 2, clamped and cut off, as the final picture is

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from models.families.base import Checkpoint
     from models.manager import CheckpointManager
 
-WIDTH = 3  # numbers a token vector of the toy's conditioning
+#: numbers a token's vector of the toy's conditioning
+WIDTH = 3
+#: of the toy's pictures, so that guided latents are not cut off at black and white
+CONTRAST = 0.4
 
 
 def sd1_alphas() -> list[float]:
@@ -155,7 +158,7 @@ class ToyCheckpoint:
     def mean(self, context: Tensor) -> Tensor:
         """The mean of the data that a context [R,L,D] names: [R,1,1,1], moved by every word."""
         words = context[:, :, 1] - math.sin(self.tokenizer.eos)
-        return torch.tanh(words.sum(1) / 3)[:, None, None, None]
+        return torch.tanh(words.sum(1))[:, None, None, None] / 2
 
     def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
         """The Gaussian's exact noise (or v) at the rows' time steps."""
@@ -176,9 +179,9 @@ class ToyCheckpoint:
         return output.float()
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Three of the channels as they are, every latent an 8 by 8 square."""
+        """Three of the channels, weaker, and every latent an 8 by 8 square."""
         self.decoded.append(latents)
-        return latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
+        return CONTRAST * latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
 
     def _says(self, word: str, context: Tensor) -> Tensor:
         return (context[:, :, 0] == torch.tensor(self.tokenizer.id(word)) / 1000).any(1)

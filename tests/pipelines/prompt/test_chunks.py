@@ -82,6 +82,10 @@ def test_a_comma_counts_within_the_backtrack(before: int, backtrack: int, moved:
     assert [*first, *second] == [*ids(words(0, before)), COMMA, *ids(words(before, 75))]
 
 
+def test_without_a_comma_nothing_is_moved() -> None:
+    assert [len(text) for text in texts(" ".join(words(0, 80)), backtrack=1000)] == [75, 5]
+
+
 def test_the_last_of_several_commas_counts() -> None:
     prompt = " ".join(words(0, 60)) + " , " + " ".join(words(60, 66)) + " , " + "x " * 20
     first, second = texts(prompt)

@@ -1,7 +1,9 @@
 """The emphasis grammar, by examples, by generated prompts, and by hostile ones."""
 
+import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -185,14 +187,17 @@ def test_any_nesting_multiplies(parts: list[Rendered]) -> None:
     assert [weight for _, weight in found] == pytest.approx(expected, abs=1e-9)
 
 
-@given(st.text(st.characters(exclude_characters="()[]\\")))
+WITHOUT_BRACKETS = st.text(st.characters(exclude_characters="()[]\\"))
+
+
+@given(WITHOUT_BRACKETS.filter(lambda text: "BREAK" not in text))
 @settings(deadline=None)
 @example("a: 1.3, b\n :) BREA K")
 def test_text_without_brackets_is_kept_as_it_is(text: str) -> None:
     assert parse_emphasis(text) == [Span(text, 1.0)]
 
 
-PIECES = ["(", ")", "[", "]", "\\", ":", "1.3", "1", "+", "-", ".", " ", "a", "BREAK", "\n", "٣", "²"]
+PIECES = [*"()[]\\:1+-. \na٣²", "1.3", "BREAK"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
@@ -201,9 +206,9 @@ def test_nothing_raises_and_neighbours_differ(prompt: str) -> None:
     spans = parse_emphasis(prompt)
     assert spans
     assert set("".join(span.text for span in spans)) <= set(prompt)
-    for span, following in zip(spans, spans[1:], strict=False):
-        assert span.breaks or following.breaks or span.weight != following.weight
-    assert all(span.weight == span.weight for span in spans), "a weight is not a number"
+    assert all(math.isfinite(span.weight) for span in spans)
+    for span, following in pairwise(spans):
+        assert span.weight != following.weight or span.text == following.text == "BREAK"
 
 
 LONG, VERY_LONG = 20_000, 500_000
