@@ -29,7 +29,7 @@ from . import conditioning, preview
 from .forward import predict_rows
 from .generate import GeneratedImage, txt2img
 from .plan import Txt2ImgPlan
-from .steps import Decode, Encode, Predict, Step, Stepping
+from .steps import Decode, Encode, EncodeImage, Predict, Step, Stepping
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -222,9 +222,11 @@ class Engine:
         if error is not None:
             run.fail(error)
 
-    def _carry_out(self, run: _Run, step: Encode | Decode) -> None:
+    def _carry_out(self, run: _Run, step: Encode | Decode | EncodeImage) -> None:
         if isinstance(step, Encode):
             run.advance(conditioning.encode(run.checkpoint, step))
+        elif isinstance(step, EncodeImage):
+            run.advance(_latents(run.checkpoint, step.pixels))
         else:
             run.advance(_pictures(run.checkpoint, step.latents))
 
@@ -269,3 +271,9 @@ def _pictures(checkpoint: "Checkpoint", latents: Tensor) -> NDArray[np.uint8]:
     pixels = checkpoint.decode(latents)
     scaled = 255.0 * ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
     return np.asarray(scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), np.uint8)
+
+
+def _latents(checkpoint: "Checkpoint", pixels: NDArray[np.uint8]) -> Tensor:
+    """Encode pictures, uint8 [N,H,W,3]."""
+    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
+    return checkpoint.encode_image(scaled * 2.0 - 1.0)

@@ -91,6 +91,25 @@ class GuidanceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HiresPass:
+    """A second pass over the first one's latents, enlarged to `width` x `height` pixels.
+
+    `crop` is what is kept of that, centred. `steps` are run at the end of a schedule so long that
+    they take `denoising` of it (`denoising` 0: none; the picture is only enlarged).
+    """
+
+    width: int
+    height: int
+    crop: tuple[int, int]
+    upscaler: str
+    denoising: float
+    steps: int
+    sampler: SamplerSpec
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The images of a plan that are sampled together."""
 
@@ -114,6 +133,7 @@ class Txt2ImgPlan:
     width: int
     height: int
     batch_size: int
+    hires: HiresPass | None = None
 
     @property
     def batch_count(self) -> int:

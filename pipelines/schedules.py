@@ -228,18 +228,23 @@ def timestep_sigmas(steps: int, table: SigmaTable) -> list[float]:
     return [float(sigma) for sigma in table.sigmas[timesteps][::-1]]
 
 
-def unipc_sigmas(spec: SamplerSpec, table: SigmaTable) -> list[float]:
-    """UniPC's own sigmas, high to low: as many steps as `timestep_sigmas` has values.
+def unipc_sigmas(
+    spec: SamplerSpec, table: SigmaTable, steps: int, *, from_timestep: float | None = None
+) -> list[float]:
+    """UniPC's own sigmas of `steps` steps, high to low, from the last time step or the one given.
 
     It spaces continuous time t in (0, 1], at which log alpha is interpolated linearly.
     """
-    count, steps = len(table.sigmas), len(timestep_sigmas(spec.steps, table))
+    count = len(table.sigmas)
+    top = 1.0 if from_timestep is None else (from_timestep + 1) / count
     log_alphas = -0.5 * np.log1p(table.sigmas**2)
     if spec.unipc_spacing == "logSNR":
-        sigmas = np.exp(np.linspace(math.log(table.high), math.log(table.low), steps + 1))
+        high = math.log(table.sigma(np.array([top * count - 1]))[0])
+        sigmas = np.exp(np.linspace(high, math.log(table.low), steps + 1))
     else:
         power = 2 if spec.unipc_spacing == "time_quadratic" else 1
-        times = np.linspace(1, (1 / count) ** (1 / power), steps + 1) ** power
+        ends = top ** (1 / power), (1 / count) ** (1 / power)
+        times = np.linspace(*ends, steps + 1) ** power
         alphas = np.exp(np.interp(times * count - 1, np.arange(count), log_alphas))
         sigmas = np.sqrt(1 - alphas**2) / alphas
     return [float(sigma) for sigma in sigmas]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from .plan import Encoding
@@ -63,7 +65,14 @@ class Decode:
     latents: "Tensor"
 
 
-Step = Predict | Encode | Decode
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodeImage:
+    """Ask the VAE for the latents of pictures, uint8 [N,H,W,3]. Answer: [N,4,H/8,W/8]."""
+
+    pixels: "NDArray[np.uint8]"
+
+
+Step = Predict | Encode | Decode | EncodeImage
 
 Result = TypeVar("Result")
 #: A sampler under way: yields `Denoise` or its kin, receives latents, returns latents.

@@ -20,10 +20,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it."""
+    """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it.
+
+    `done` counts the passes that have ended, `passes` those of a batch.
+    """
 
     batch: int
     batch_count: int
+    passes: int
+    done: int
     step: int
     steps: int
     interrupted: bool
@@ -37,11 +42,15 @@ class Watch:
     The device thread writes progress and previews; any thread reads them and may ask to stop.
     """
 
-    def __init__(self, *, batch_count: int, steps: int, preview_every: int = 0) -> None:
-        """Watch batches of `steps` steps; a preview every `preview_every` steps (0: none)."""
+    def __init__(
+        self, *, batch_count: int, steps: int, preview_every: int = 0, passes: int = 1
+    ) -> None:
+        """Watch batches of `passes` passes; a preview every `preview_every` steps (0: none)."""
         self._lock = threading.Lock()
         self._batch = 0
         self._batch_count = batch_count
+        self._passes = passes
+        self._done = 0
         self._step = 0
         self._steps = steps
         self._preview_every = preview_every
@@ -93,13 +102,18 @@ class Watch:
     def begin_batch(self, index: int) -> None:
         """Batch `index` starts; a skip of the one before is done with."""
         with self._lock:
-            self._batch, self._step, self._preview_step, self._skipped = index, 0, 0, False
+            self._batch, self._skipped, self._done = index, False, index * self._passes
+
+    def begin_pass(self, steps: int) -> None:
+        """A pass of `steps` steps starts."""
+        with self._lock:
+            self._step, self._steps, self._preview_step = 0, steps, 0
             self.denoised = None
 
-    def end_batch(self) -> None:
-        """The pictures of the batch under way are done."""
+    def end_pass(self) -> None:
+        """The pass under way is done."""
         with self._lock:
-            self._batch += 1
+            self._done += 1
             self._step = 0
 
     def stepped(self, step: int, denoised: Any) -> None:
@@ -114,6 +128,8 @@ class Watch:
             return Progress(
                 batch=self._batch,
                 batch_count=self._batch_count,
+                passes=self._passes,
+                done=self._done,
                 step=self._step,
                 steps=self._steps,
                 interrupted=self._interrupted,

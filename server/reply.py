@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.catalog import CheckpointInfo
+from pipelines.plan import Txt2ImgPlan
 from pipelines.samplers import find_sampler
 
 from . import infotext
@@ -44,10 +45,23 @@ def describe(translated: Translated, checkpoint: CheckpointInfo, index: int) -> 
         "Clip skip": plan.encoding.clip_skip if plan.encoding.clip_skip > 1 else None,
         "ENSD": seeds.eta_delta or None if sampler.uses_ensd else None,
         "RNG": seeds.source if seeds.source != "GPU" else None,
+        "Denoising strength": translated.extra.get("Denoising strength"),
         **translated.extra,
+        **_hires_prompts(plan, index),
         "Version": COMPATIBLE_VERSION if options.add_version_to_infotext else None,
     }
     return infotext.write(plan.prompts[index], plan.negative_prompts[index], fields)
+
+
+def _hires_prompts(plan: Txt2ImgPlan, index: int) -> dict[str, object]:
+    """The second pass's prompts where they are its own."""
+    if plan.hires is None:
+        return {}
+    prompt, negative = plan.hires.prompts[index], plan.hires.negative_prompts[index]
+    return {
+        "Hires prompt": prompt if prompt != plan.prompts[index] else None,
+        "Hires negative prompt": negative if negative != plan.negative_prompts[index] else None,
+    }
 
 
 def info(
@@ -84,7 +98,7 @@ def info(
         "sd_vae_hash": None,
         "seed_resize_from_w": resize_width,
         "seed_resize_from_h": resize_height,
-        "denoising_strength": request.denoising_strength,
+        "denoising_strength": plan.hires.denoising if plan.hires else request.denoising_strength,
         "extra_generation_params": dict(translated.extra),
         "index_of_first_image": 0,
         "infotexts": infotexts,

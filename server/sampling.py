@@ -6,7 +6,7 @@ from typing import cast, get_args
 
 from pipelines.plan import SamplerSpec, UnipcSpacing
 from pipelines.samplers import SAMPLERS, Sampler
-from pipelines.schedules import SCHEDULES, Schedule
+from pipelines.schedules import SCHEDULES, Schedule, find_schedule
 
 from .options import Options
 from .schemas.txt2img import Txt2ImgRequest
@@ -43,6 +43,11 @@ def resolve_sampler(name: str, scheduler: str | None) -> tuple[Sampler, Schedule
     if schedule.name == sampler.default_schedule:
         schedule = AUTOMATIC
     return sampler, schedule, warnings
+
+
+def schedule_label(spec: SamplerSpec) -> str:
+    """The label of the schedule that a sampler really uses."""
+    return find_schedule(spec.schedule).label
 
 
 def sampler_spec(

@@ -16,6 +16,7 @@ from pipelines.plan import Emphasis, Encoding, GuidanceSpec, NoiseSource, Seeds,
 from pipelines.prompt.networks import split_networks
 
 from .errors import ApiError
+from .hires import FirstPass, hires_pass
 from .options import Options
 from .sampling import resolve_sampler, sampler_spec
 from .schemas.txt2img import Txt2ImgRequest
@@ -60,7 +61,19 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
     prompts = (_prompt(request.prompt, options),) * count
     negative_prompts = (_prompt(request.negative_prompt, options),) * count
     encoding = _encoding(options, prompts[0] + negative_prompts[0], extra)
+    hires_extra: dict[str, object] = {}
     spec = sampler_spec(request, options, sampler, schedule, extra)
+    width, height = _first_size(request)
+    hires = None
+    if request.enable_hr:
+        first = FirstPass(
+            width=width,
+            height=height,
+            sampler=spec,
+            prompts=prompts,
+            negative_prompts=negative_prompts,
+        )
+        hires = hires_pass(request, options, first, hires_extra)
     plan = Txt2ImgPlan(
         checkpoint=checkpoint,
         prompts=prompts,
@@ -69,15 +82,16 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
         sampler=spec,
         encoding=encoding,
         guidance=_guidance(request, options, extra),
-        width=request.width,
-        height=request.height,
+        width=width,
+        height=height,
         batch_size=request.batch_size,
+        hires=hires,
     )
     return Translated(
         plan=plan,
         options=options,
         schedule_label=schedule.label,
-        extra=MappingProxyType(extra),
+        extra=MappingProxyType({**hires_extra, **extra}),
         warnings=warnings + missed + guessed + _unheeded(request, options, prompts[0]),
     )
 
@@ -85,7 +99,6 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
 def _refuse_unsupported(request: Txt2ImgRequest, options: Options) -> None:
     """Answer 501 for what would draw another picture if it were ignored."""
     asked = {
-        "enable_hr": request.enable_hr,
         "tiling": options.tiling if request.tiling is None else request.tiling,
         "refiner_checkpoint": (request.refiner_checkpoint or "") not in _UNSET,
     }
@@ -156,6 +169,14 @@ def _encoding(options: Options, texts: str, extra: dict[str, object]) -> Encodin
         comma_backtrack=options.comma_padding_backtrack,
         old_editing=options.use_old_scheduling,
     )
+
+
+def _first_size(request: Txt2ImgRequest) -> tuple[int, int]:
+    """The first pass's size; the old `firstphase_` fields name it for the hires fix."""
+    named = request.firstphase_width, request.firstphase_height
+    if request.enable_hr and any(named):
+        return named[0] or request.width, named[1] or request.height
+    return request.width, request.height
 
 
 def _guidance(request: Txt2ImgRequest, options: Options, extra: dict[str, object]) -> GuidanceSpec:

@@ -31,8 +31,9 @@ class Sampler:
     """A row of the table: the name and traits by which clients know a sampler.
 
     `on_timesteps`: runs on evenly spaced integer time steps of the model instead of a schedule.
-    `own_steps`: chooses its steps between the model's ends itself. `consistency`: reads the model
-    as a latent consistency model. `takes`: which numbers of a `SamplerSpec` it uses.
+    `own_grid`: spaces continuous time itself. `own_steps`: chooses its steps between the model's
+    ends itself. `consistency`: reads the model as a latent consistency model. `takes`: which
+    numbers of a `SamplerSpec` it uses.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Sampler:
     discards_penultimate: bool = False
     on_timesteps: bool = False
     own_steps: bool = False
+    own_grid: bool = False
     consistency: bool = False
     takes: frozenset[str] = frozenset()
 
@@ -186,7 +188,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         takes=_ETA,
     ),
     Sampler(name="PLMS", aliases=("plms",), function=plms, on_timesteps=True),
-    Sampler(name="UniPC", aliases=("unipc",), function=unipc, on_timesteps=True),
+    Sampler(name="UniPC", aliases=("unipc",), function=unipc, on_timesteps=True, own_grid=True),
     Sampler(name="LCM", aliases=("k_lcm",), function=lcm, consistency=True),
 )
 

@@ -45,13 +45,13 @@ def _reading(job: Job) -> tuple[ProgressState, float, float]:
         skipped=at.skipped,
         interrupted=at.interrupted,
         job=title if title and begun else f"scripts_{job.kind}",
-        job_count=at.batch_count if begun else -1,
+        job_count=at.batch_count * at.passes if begun else -1,
         job_timestamp=job.timestamp,
-        job_no=at.batch,
+        job_no=at.done,
         sampling_step=at.step,
         sampling_steps=at.steps,
     )
     if at.started is None:
         return state, _BEGUN, 0.0
-    done = at.batch / at.batch_count + at.step / (at.steps * at.batch_count)
+    done = (at.done + at.step / at.steps) / (at.batch_count * at.passes)
     return state, min(1.0, _BEGUN + done), time.monotonic() - at.started

@@ -29,7 +29,12 @@ async def txt2img(body: Txt2ImgRequest, request: Request, services: ServicesDep)
     translated = translate.txt2img(body, services.options.current, services.catalog)
     plan, options = translated.plan, translated.options
     every = options.show_progress_every_n_steps if options.live_previews_enable else 0
-    watch = Watch(batch_count=plan.batch_count, steps=plan.sampler.steps, preview_every=every)
+    watch = Watch(
+        batch_count=plan.batch_count,
+        steps=plan.sampler.steps,
+        preview_every=every,
+        passes=2 if plan.hires else 1,
+    )
     try:
         async with services.jobs.accepted("txt2img", watch, body.force_task_id) as job:
             for warning in translated.warnings:

@@ -1,0 +1,115 @@
+"""One pass of a sampler: from noise, or from latents that are noised part of the way."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor
+
+from .denoiser import Denoiser
+from .guidance import Guidance, Stopped, guided
+from .noise import SCALE, BatchNoise
+from .plan import SamplerSpec, Seeds
+from .samplers import Sampler, find_sampler
+from .schedules import SigmaTable, schedule_sigmas, timestep_sigmas, unipc_sigmas
+from .steps import Stepping
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from models.families.base import Checkpoint
+
+#: the time steps that a latent consistency model was distilled on
+CONSISTENCY_STEPS = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Pass:
+    """What is sampled: `spec.steps` is the length of the schedule.
+
+    With `latents` [N,C,h,w] only its last `last_steps` steps are run, from these latents noised.
+    """
+
+    spec: SamplerSpec
+    seeds: Seeds
+    width: int
+    height: int
+    latents: Tensor | None = None
+    last_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The noise levels a sampler is given, and the one at which it starts from latents."""
+
+    sigmas: list[float]
+    start: float
+
+
+def sample(
+    wanted: Pass, guidance: Guidance, checkpoint: "Checkpoint", watch: Watch
+) -> Stepping[Tensor]:
+    """Latents [N,C,h,w] of a pass; the newest denoised ones when it is stopped on the way."""
+    sampler = find_sampler(wanted.spec.name)
+    table = SigmaTable.from_alphas(checkpoint.alphas_cumprod.tolist())
+    if sampler.consistency:
+        table = table.subset(CONSISTENCY_STEPS)
+    path = _path(sampler, wanted, table)
+    spec = wanted.spec if wanted.latents is None else _shortened(wanted)
+    shape = (checkpoint.latent_channels, wanted.height // SCALE, wanted.width // SCALE)
+    noise = BatchNoise(wanted.seeds, shape, checkpoint.device, path.sigmas)
+    x = _start(sampler, wanted, path, noise.first())
+    watch.begin_pass(spec.steps)
+    denoiser = Denoiser(
+        table=table, prediction=checkpoint.prediction, consistency=sampler.consistency
+    )
+    sampling = sampler.function(x, path.sigmas, noise, spec)
+    order = 2 if sampler.second_order else 1
+    try:
+        latents = yield from guided(sampling, guidance, denoiser, watch, order=order)
+    except Stopped:
+        newest = watch.denoised
+        latents = x if newest is None else cast(Tensor, newest)
+    watch.end_pass()
+    return latents
+
+
+def _shortened(wanted: Pass) -> SamplerSpec:
+    return replace(wanted.spec, steps=wanted.last_steps)
+
+
+def _path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
+    if sampler.on_timesteps:
+        return _timestep_path(sampler, wanted, table)
+    sigmas = schedule_sigmas(wanted.spec, table)
+    if wanted.latents is not None:
+        sigmas = sigmas[max(wanted.spec.steps - wanted.last_steps, 0) :]
+        ends = [sigmas[0], sigmas[-2], 0.0]
+    else:
+        ends = [table.high, table.low, 0.0]
+    return _Path(ends if sampler.own_steps else sigmas, sigmas[0])
+
+
+def _timestep_path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
+    """The time steps of a pass; from latents it starts one level above the first it visits."""
+    sigmas = timestep_sigmas(wanted.spec.steps, table)
+    if wanted.latents is None:
+        whole = unipc_sigmas(wanted.spec, table, len(sigmas)) if sampler.own_grid else sigmas
+        return _Path(whole, whole[0])
+    count = wanted.last_steps - 1
+    kept, start = sigmas[len(sigmas) - count :], sigmas[-count - 1]
+    if sampler.own_grid:
+        kept = unipc_sigmas(wanted.spec, table, count, from_timestep=table.timestep(kept[0]))
+    return _Path(kept, start)
+
+
+def _start(sampler: Sampler, wanted: Pass, path: _Path, noise: Tensor) -> Tensor:
+    """The sampler's first latents, in its scale."""
+    first = path.sigmas[0]
+    # time steps are counted in variance-preserving scale, where noise at the top has unit size
+    full = sampler.on_timesteps or wanted.spec.sgm_noise_multiplier
+    if wanted.latents is None:
+        return noise * (math.sqrt(1 + first**2) if full else path.start)
+    if not sampler.on_timesteps:
+        return wanted.latents + noise * path.start
+    preserved = (wanted.latents + noise * path.start) / math.sqrt(1 + path.start**2)
+    return preserved * math.sqrt(1 + first**2)

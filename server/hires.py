@@ -1,0 +1,109 @@
+"""The wire's hires fields become a `HiresPass`, and what infotexts say of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipelines.plan import HiresPass, SamplerSpec
+from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
+
+from .errors import ApiError
+from .options import Options
+from .sampling import resolve_sampler, sampler_spec, schedule_label
+from .schemas.txt2img import Txt2ImgRequest
+
+_INHERIT = ("", "string", "Use same sampler", "Use same scheduler", "Use same checkpoint")
+_DEFAULT_DENOISING = 0.75
+#: openOutpaint's spelling of a latent upscaler
+_SPELLINGS: Mapping[str, str] = {"Latent (bicubic, antialiased)": "Latent (bicubic antialiased)"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstPass:
+    """What the second pass takes over where it is not told otherwise."""
+
+    width: int
+    height: int
+    sampler: SamplerSpec
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+
+
+def hires_pass(
+    request: Txt2ImgRequest, options: Options, first: FirstPass, extra: dict[str, object]
+) -> HiresPass:
+    """The second pass of a request; its infotext parameters go to `extra`, in the wire's order.
+
+    Raises `ApiError` for an unknown upscaler, and for another checkpoint.
+    """
+    if (request.hr_checkpoint_name or "") not in _INHERIT:
+        raise ApiError(501, "hr_checkpoint_name is not supported yet by this version of Darkroom")
+    denoising = request.denoising_strength
+    denoising = _DEFAULT_DENOISING if denoising is None else max(denoising, 0.0)
+    extra["Denoising strength"] = denoising
+    sampler = _sampler(request, options, first, extra)
+    prompt, negative = request.hr_prompt, request.hr_negative_prompt
+    extra["Hires prompt"] = extra["Hires negative prompt"] = None
+    schedule = schedule_label(sampler)
+    changed = schedule != schedule_label(first.sampler)
+    extra["Hires schedule type"] = schedule if changed else None
+    size, crop = _target(request, first, extra)
+    if request.hr_second_pass_steps:
+        extra["Hires steps"] = request.hr_second_pass_steps
+    if request.hr_upscaler is not None:
+        extra["Hires upscaler"] = request.hr_upscaler
+    return HiresPass(
+        width=size[0],
+        height=size[1],
+        crop=crop,
+        upscaler=_upscaler(request.hr_upscaler),
+        denoising=denoising,
+        steps=request.hr_second_pass_steps or first.sampler.steps,
+        sampler=sampler,
+        prompts=(prompt,) * len(first.prompts) if prompt else first.prompts,
+        negative_prompts=((negative,) * len(first.prompts) if negative else first.negative_prompts),
+    )
+
+
+def _sampler(
+    request: Txt2ImgRequest, options: Options, first: FirstPass, extra: dict[str, object]
+) -> SamplerSpec:
+    named = request.hr_sampler_name or ""
+    scheduled = request.hr_scheduler or ""
+    if named in _INHERIT and scheduled in _INHERIT:
+        return first.sampler
+    sampler, schedule, _ = resolve_sampler(
+        first.sampler.name if named in _INHERIT else named,
+        (request.scheduler if scheduled in _INHERIT else scheduled),
+    )
+    if named not in _INHERIT:
+        extra["Hires sampler"] = sampler.name
+    return replace(sampler_spec(request, options, sampler, schedule, {}), steps=first.sampler.steps)
+
+
+def _target(
+    request: Txt2ImgRequest, first: FirstPass, extra: dict[str, object]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The size to enlarge to and the size to keep of it, in pixels."""
+    width, height = request.hr_resize_x, request.hr_resize_y
+    if not width and not height:
+        extra["Hires upscale"] = request.hr_scale
+        grown = int(first.width * request.hr_scale), int(first.height * request.hr_scale)
+        return grown, grown
+    extra["Hires resize"] = f"{width}x{height}"
+    if not height:
+        grown = width, width * first.height // first.width
+        return grown, grown
+    if not width:
+        grown = height * first.width // first.height, height
+        return grown, grown
+    if first.width * height < width * first.height:
+        return (width, width * first.height // first.width), (width, height)
+    return (height * first.width // first.height, height), (width, height)
+
+
+def _upscaler(name: str | None) -> str:
+    known = [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]
+    wanted = _SPELLINGS.get(name or "", name or "Latent")
+    if wanted not in known:
+        raise ApiError(500, f"could not find upscaler named {name}; known: {', '.join(known)}")
+    return wanted
