@@ -9,10 +9,12 @@ from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 from .errors import ApiError
 from .options import Options
 from .sampling import resolve_sampler, sampler_spec, schedule_label
+from .schemas.limits import MAX_PIXELS
 from .schemas.txt2img import Txt2ImgRequest
 
 _INHERIT = ("", "string", "Use same sampler", "Use same scheduler", "Use same checkpoint")
 _DEFAULT_DENOISING = 0.75
+_SMALLEST = 16
 #: openOutpaint's spelling of a latent upscaler
 _SPELLINGS: Mapping[str, str] = {"Latent (bicubic, antialiased)": "Latent (bicubic antialiased)"}
 
@@ -47,6 +49,12 @@ def hires_pass(
     changed = schedule != schedule_label(first.sampler)
     extra["Hires schedule type"] = schedule if changed else None
     size, crop = _target(request, first, extra)
+    if min(*size, *crop) < _SMALLEST or size[0] * size[1] > MAX_PIXELS:
+        raise ApiError(
+            422,
+            f"hires size {size[0]}x{size[1]}: allowed are sides from {_SMALLEST} and at most "
+            f"{MAX_PIXELS} pixels",
+        )
     if request.hr_second_pass_steps:
         extra["Hires steps"] = request.hr_second_pass_steps
     if request.hr_upscaler is not None:
