@@ -292,6 +292,8 @@ def _eta(
         else ("Eta", options.eta_ancestral, 1.0)
     )
     eta = setting if request.eta is None else request.eta
+    if eta < 0:
+        raise ApiError(422, f"eta {eta}: allowed are 0 and more")
     if eta != default:
         extra[label] = eta
     return eta
