@@ -104,6 +104,6 @@ def _shortcut(rest: str) -> str:
     return rest.replace("nin_shortcut.", "conv_shortcut.")
 
 
-def _rename(rest: str, table: dict[str, str]) -> str:
+def _rename(rest: str, table: Mapping[str, str]) -> str:
     owner, _, leaf = rest.rpartition(".")
     return f"{table.get(owner, owner)}.{leaf}"
