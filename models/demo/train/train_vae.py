@@ -43,8 +43,8 @@ class VaeRecipe:
     batch: int = 4
     decoder_steps: int = 1100
     decoder_rate: float = 4e-4
-    encoder_steps: int = 80
-    encoder_rate: float = 4e-4
+    encoder_steps: int = 700
+    encoder_rate: float = 2e-4
     ema: float = 0.99
     small_share: float = 0.6
     """The first part of the steps sees pictures of half the side and four times the batch."""
