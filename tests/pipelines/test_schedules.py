@@ -1,5 +1,6 @@
 """Schedules against their formulas, written out once more in plain numbers."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -322,3 +323,20 @@ def test_an_unknown_name_is_refused_with_what_is_allowed(name: str) -> None:
         find_schedule(name)
     assert repr(name) in str(error.value)
     assert all(schedule.name in str(error.value) for schedule in SCHEDULES)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"sigma_min": -5.0},
+        {"sigma_max": 0.001},
+        {"sigma_min": 20.0},
+        {"beta_alpha": -1.0},
+        {"beta_beta": 0.0},
+    ],
+)
+@pytest.mark.parametrize("name", [schedule.name for schedule in SCHEDULES])
+def test_numbers_without_a_schedule_are_refused(name: str, numbers: dict[str, float]) -> None:
+    wanted = dataclasses.replace(spec(schedule=name, steps=4), **numbers)  # type: ignore[arg-type]
+    with pytest.raises(BadPlan, match="allowed: 0 < low < high"):
+        schedule_sigmas(wanted, TABLE)

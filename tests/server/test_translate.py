@@ -175,6 +175,7 @@ def test_overrides_touch_this_request_only(catalog: Catalog) -> None:
     ("fields", "status", "message"),
     [
         ({"enable_hr": True}, 501, "enable_hr"),
+        ({"sampler_name": "Euler a", "eta": -1}, 422, "eta -1.0: allowed are 0"),
         ({"tiling": True}, 501, "tiling"),
         ({"refiner_checkpoint": "some"}, 501, "refiner_checkpoint"),
         ({"script_name": "x/y/z plot"}, 422, "Script 'x/y/z plot' not found"),
