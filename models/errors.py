@@ -35,4 +35,7 @@ class NansException(ArithmeticError):
     """A module gave not-a-number values, even in float32; named as clients of the API know it."""
 
     def __init__(self, module: str) -> None:
-        super().__init__(f"the {module} produced NaN values in float32: the weights are damaged")
+        super().__init__(
+            f"the {module} produced NaN values: the weights are damaged, or a number asked for "
+            "(a prompt's weight, a scale, a setting of the schedule) is out of all proportion"
+        )

@@ -203,7 +203,10 @@ def find_schedule(name: str) -> Schedule:
 
 
 def schedule_sigmas(spec: SamplerSpec, table: SigmaTable) -> list[float]:
-    """The sigmas that `spec` asks for, rounded to float32 as the reference holds them."""
+    """The sigmas that `spec` asks for, rounded to float32 as the reference holds them.
+
+    Raises `BadPlan` for numbers that give no descending sigmas.
+    """
     schedule = find_schedule(spec.schedule)
     span = Range(
         low=spec.sigma_min or table.low,
@@ -212,10 +215,15 @@ def schedule_sigmas(spec: SamplerSpec, table: SigmaTable) -> list[float]:
         alpha=spec.beta_alpha,
         beta=spec.beta_beta,
     )
+    if not (0 < span.low < span.high and span.alpha > 0 and span.beta > 0 and span.rho != 0):
+        raise BadPlan(f"no schedule from {span}; allowed: 0 < low < high, alpha and beta above 0")
     sigmas = schedule.function(spec.steps + spec.discard_penultimate, table, span)
     if spec.discard_penultimate:
         sigmas = np.delete(sigmas, -2)
-    return [float(sigma) for sigma in sigmas.astype(np.float32)]
+    rounded = [float(sigma) for sigma in sigmas.astype(np.float32)]
+    if not all(math.isfinite(sigma) and sigma > 0 for sigma in rounded[:-1]):
+        raise BadPlan(f"schedule {spec.schedule!r} gives no sigmas above 0 from {span}")
+    return rounded
 
 
 def timestep_sigmas(steps: int, table: SigmaTable) -> list[float]:

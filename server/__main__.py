@@ -43,8 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _config(settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration, loaded; raises StartError for an unusable certificate."""
-    config = uvicorn.Config(
+    return uvicorn.Config(
         create_app(settings),
         log_config=None,
         access_log=False,
@@ -54,13 +53,6 @@ def _config(settings: Settings) -> uvicorn.Config:
         ssl_keyfile=settings.tls_keyfile,
         ssl_certfile=settings.tls_certfile,
     )
-    if not config.is_ssl:
-        return config
-    try:
-        config.load()
-    except OSError as error:
-        raise StartError(f"--tls-certfile {settings.tls_certfile}: {error}") from None
-    return config
 
 
 def _url(settings: Settings, listener: socket.socket) -> str:

@@ -8,6 +8,7 @@ from pipelines.plan import SamplerSpec, UnipcSpacing
 from pipelines.samplers import SAMPLERS, Sampler
 from pipelines.schedules import SCHEDULES, Schedule, find_schedule
 
+from .errors import ApiError
 from .options import Options
 from .schemas.txt2img import Txt2ImgRequest
 
@@ -129,6 +130,8 @@ def _eta(
         else ("Eta", options.eta_ancestral, 1.0)
     )
     eta = setting if request.eta is None else request.eta
+    if eta < 0:
+        raise ApiError(422, f"eta {eta}: allowed are 0 and more")
     if eta != default:
         extra[label] = eta
     return eta

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 import tempfile
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def prepare_folders(settings: Settings) -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Raise StartError if a file named on the command line is missing."""
+    """Raise StartError if a file named on the command line is missing or unusable."""
     for flag, given in (
         ("--ckpt", settings.ckpt),
         ("--vae-path", settings.vae_path),
@@ -42,6 +43,15 @@ def check_files(settings: Settings) -> None:
     ):
         if given is not None and not given.is_file():
             raise StartError(f"{flag} {given}: no such file")
+    if settings.tls_certfile is not None:
+        _check_certificate(settings.tls_certfile, settings.tls_keyfile)
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise StartError(f"--tls-certfile {certificate}: {error}") from None
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ Free of torch, because the judge (`models.demo.evaluate`) shares it with the tra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 Point: TypeAlias = tuple[float, float]
 Rgb: TypeAlias = tuple[int, int, int]
 
-COLOURS: dict[str, Rgb] = {
+COLOURS: Mapping[str, Rgb] = {
     "red": (220, 38, 38),
     "green": (40, 160, 60),
     "blue": (36, 80, 215),
@@ -241,7 +241,7 @@ def _moon(turn: float) -> list[Point]:
     return _rotated(points, turn)
 
 
-_OUTLINES: dict[str, Callable[[float], list[Point]]] = {
+_OUTLINES: Mapping[str, Callable[[float], list[Point]]] = {
     "square": lambda turn: _spokes((1.25,), 4, turn + math.pi / 4),
     "triangle": _triangle,
     "star": lambda turn: _spokes((1.25, 0.52), 10, turn - math.pi / 2),

@@ -5,9 +5,9 @@ it belongs to nothing the module has.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-UNET_FIXED = {
+UNET_FIXED: Mapping[str, str] = {
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
     "input_blocks.0.0": "conv_in",
@@ -17,7 +17,7 @@ UNET_FIXED = {
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
 }
-RESNET = {
+RESNET: Mapping[str, str] = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
     "emb_layers.1": "time_emb_proj",
@@ -25,7 +25,7 @@ RESNET = {
     "out_layers.3": "conv2",
     "skip_connection": "conv_shortcut",
 }
-VAE_ATTENTION = {
+VAE_ATTENTION: Mapping[str, str] = {
     "norm": "group_norm",
     "q": "to_q",
     "k": "to_k",
@@ -104,6 +104,6 @@ def _shortcut(rest: str) -> str:
     return rest.replace("nin_shortcut.", "conv_shortcut.")
 
 
-def _rename(rest: str, table: dict[str, str]) -> str:
+def _rename(rest: str, table: Mapping[str, str]) -> str:
     owner, _, leaf = rest.rpartition(".")
     return f"{table.get(owner, owner)}.{leaf}"

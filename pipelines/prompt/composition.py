@@ -1,5 +1,6 @@
 """`one AND other:0.5`: prompts that each guide the picture with a weight of their own."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -27,6 +28,6 @@ def split_composition(prompt: str) -> tuple[Part, ...]:
 def _part(piece: str) -> Part:
     text = piece.rstrip()
     before, colon, after = text.rpartition(":")
-    if colon and _NUMBER.fullmatch(after):
+    if colon and _NUMBER.fullmatch(after) and math.isfinite(float(after)):
         return Part(before.rstrip(), float(after))
     return Part(text, 1.0)

@@ -6,13 +6,14 @@ reference's grammar has it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 _TOKEN = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]|\\", re.DOTALL)
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)\s*")
-_CLOSES = {"(": ")", "[": "]"}
+_NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
+_CLOSES: Mapping[str, str] = MappingProxyType({"(": ")", "[": "]"})
 
 
 @dataclass(frozen=True, slots=True)

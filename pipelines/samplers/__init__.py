@@ -53,14 +53,14 @@ class Sampler:
 
     @property
     def options(self) -> Mapping[str, str | bool]:
-        """The traits in the wire's words."""
+        """The traits in the wire's words, in its order."""
         traits: dict[str, str | bool] = {}
         if self.default_schedule:
             traits["scheduler"] = self.default_schedule
-        if self.uses_ensd:
-            traits["uses_ensd"] = True
         if self.discards_penultimate:
             traits["discard_next_to_last_sigma"] = True
+        if self.uses_ensd:
+            traits["uses_ensd"] = True
         if self.second_order:
             traits["second_order"] = True
         if self.brownian:
@@ -169,7 +169,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         function=dpm_adaptive,
         own_steps=True,
         uses_ensd=True,
-        takes=_ETA_NOISE,
+        takes=_ETA,
     ),
     Sampler(
         name="Restart",
@@ -177,7 +177,6 @@ SAMPLERS: tuple[Sampler, ...] = (
         function=restart,
         default_schedule="karras",
         second_order=True,
-        takes=frozenset({"s_noise"}),
     ),
     Sampler(name="DDIM", aliases=("ddim",), function=ddim, on_timesteps=True, takes=_ETA),
     Sampler(

@@ -17,11 +17,22 @@ PROMPT = "a (cat:1.5) [mat]"
 WEIGHTS = torch.tensor([1.0, 1.0, 1.5, 1 / 1.1, *[1.0] * 73])
 
 
+def wanted(*prompts: str, **encoding: Any) -> Encode:
+    toy, chosen = ToyCheckpoint(), Encoding(**encoding)
+    *texts, (empty,) = (
+        chunk_prompt(prompt, toy.tokenizer, backtrack=20, emphasis=chosen.emphasis != "None")
+        for prompt in (*prompts, "")
+    )
+    return Encode(tuple(texts), empty, chosen)
+
+
 def encoded(prompt: str, checkpoint: ToyCheckpoint | None = None, **encoding: Any) -> Tensor:
     toy = checkpoint or ToyCheckpoint()
-    chosen = Encoding(**encoding)
-    chunks = chunk_prompt(prompt, toy.tokenizer, backtrack=20, emphasis=chosen.emphasis != "None")
-    return encode(toy.lent(), Encode(chunks, chosen))
+    return encode(toy.lent(), wanted(prompt, **encoding))
+
+
+def together(*prompts: str, **encoding: Any) -> Tensor:
+    return encode(ToyCheckpoint().lent(), wanted(*prompts, **encoding))
 
 
 def states(*words: str) -> Tensor:
@@ -64,7 +75,7 @@ def test_chunks_follow_each_other_each_with_its_own_mean() -> None:
     assert found.shape == (1, 154, WIDTH)
     torch.testing.assert_close(found[0, :77], encoded(PROMPT)[0])
     torch.testing.assert_close(found[0, 77:], encoded("(dog:0.2)")[0])
-    assert len(toy.encoded) == 1, "the chunks of a prompt go through the encoder together"
+    assert [len(ids) for ids, _ in toy.encoded] == [77, 77], "a place at a time"
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2, 12])
@@ -73,3 +84,39 @@ def test_the_encoder_is_told_the_clip_skip(clip_skip: int) -> None:
     found = encoded("a", toy, clip_skip=clip_skip)
     assert [skip for _, skip in toy.encoded] == [clip_skip]
     assert found[0, 0, 2].item() == clip_skip
+
+
+def test_texts_go_through_the_encoder_together_place_by_place() -> None:
+    toy = ToyCheckpoint()
+    found = encode(toy.lent(), wanted("a BREAK b", "c BREAK d", "e BREAK f", emphasis="Ignore"))
+    assert found.shape == (3, 154, WIDTH)
+    word = toy.tokenizer.id
+    starts = [[ids[77 * i + 1] for i in range(3)] for ids, _ in toy.encoded]
+    assert starts == [[word("a"), word("c"), word("e")], [word("b"), word("d"), word("f")]]
+    torch.testing.assert_close(found[1, 77:], states("d"))
+
+
+def test_original_keeps_the_mean_of_all_texts_of_a_place_together() -> None:
+    """A scheduled prompt's texts share a mean, so each differs from the same text alone."""
+    found = together("a (cat:1.5)", "dog", "a (hen:0.2)")
+    plain = torch.stack([states("a", "cat"), states("dog"), states("a", "hen")])
+    weights = torch.ones(3, 77, 1)
+    weights[0, 2], weights[2, 2] = 1.5, 0.2
+    weighted = plain * weights
+    torch.testing.assert_close(found, weighted * (plain.mean() / weighted.mean()))
+    assert not torch.allclose(found[0], encoded("a (cat:1.5)")[0])
+    assert not torch.allclose(found[1], states("dog")), "the others' weights reach it"
+
+
+def test_shorter_texts_are_lengthened_by_empty_chunks() -> None:
+    found = together("cat", "a BREAK b BREAK c", emphasis="Ignore")
+    assert found.shape == (2, 231, WIDTH)
+    torch.testing.assert_close(found[0], torch.cat([states("cat"), states(), states()]))
+
+
+def test_the_empty_chunks_count_in_the_mean_of_their_place() -> None:
+    found = together("cat", "a BREAK (b:3)")
+    plain = torch.stack([states(), states("b")])
+    weighted = plain.clone()
+    weighted[1, 1] *= 3
+    torch.testing.assert_close(found[:, 77:], weighted * (plain.mean() / weighted.mean()))

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from pipelines.plan import Batch, Encoding
+from pipelines.plan import Batch, Encoding, GuidanceSpec, SamplerSpec
 
 from .toy import plan, seeds
 
@@ -46,8 +46,23 @@ def test_a_plan_of_no_images_has_no_batches() -> None:
 
 def test_a_plan_cannot_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        plan("x").cfg_scale = math.inf  # type: ignore[misc]
+        plan("x").width = 0  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan("x").guidance.scale = math.inf  # type: ignore[misc]
 
 
 def test_the_encoding_s_defaults_are_the_webui_s() -> None:
     assert Encoding() == Encoding(clip_skip=1, emphasis="Original", comma_backtrack=20)
+    assert not Encoding().old_editing
+
+
+def test_plain_guidance_never_leaves_the_uncond_out() -> None:
+    plain = GuidanceSpec(scale=7.0)
+    assert (plain.s_min_uncond, plain.s_min_uncond_all, plain.skip_early) == (0.0, False, 0.0)
+    assert not plain.pad
+
+
+def test_unipc_s_defaults_are_the_webui_s() -> None:
+    plain = SamplerSpec(name="UniPC", schedule="automatic", steps=1)
+    assert (plain.unipc_order, plain.unipc_bh2, plain.unipc_spacing) == (3, False, "time_uniform")
+    assert plain.unipc_lower_order_final

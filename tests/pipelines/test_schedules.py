@@ -1,5 +1,6 @@
 """Schedules against their formulas, written out once more in plain numbers."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pipelines.schedules import (
     find_schedule,
     schedule_sigmas,
     timestep_sigmas,
+    unipc_sigmas,
 )
 
 from .toy import sd1_alphas, sd1_table, spec
@@ -237,6 +239,70 @@ def test_another_model_s_table_counts() -> None:
     assert timestep_sigmas(2, short) == pytest.approx([2.0, 2.0, 1.0])
 
 
+def test_a_subset_keeps_every_so_many_th_from_the_last() -> None:
+    distilled = TABLE.subset(50)
+    assert distilled.timesteps.tolist() == [20 * i - 1 for i in range(1, 51)]
+    assert distilled.sigmas.tolist() == [SIGMAS[20 * i - 1] for i in range(1, 51)]
+    assert (distilled.low, distilled.high) == (SIGMAS[19], SIGMAS[999])
+    assert distilled.quantized
+    assert not TABLE.quantized
+
+
+@pytest.mark.parametrize(
+    ("timestep", "known"),
+    [(999, 999), (519, 519), (524, 519), (534, 539), (0, 19), (19, 19), (990, 999)],
+)
+def test_a_quantized_table_knows_the_nearest_time_step(timestep: int, known: float) -> None:
+    assert TABLE.subset(50).timestep(SIGMAS[timestep]) == known
+
+
+def test_a_quantized_table_clamps_sigmas_off_it() -> None:
+    assert [TABLE.subset(50).timestep(sigma) for sigma in (1e-3, 99.0)] == [19.0, 999.0]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_schedule_works_on_a_subset(name: str) -> None:
+    distilled = TABLE.subset(50)
+    sigmas = schedule_sigmas(spec(steps=4, schedule=name), distilled)
+    assert len(sigmas) >= 5
+    assert all(high > low for high, low in pairwise(sigmas))
+    if name == "automatic":
+        assert (sigmas[0], sigmas[-2]) == pytest.approx((distilled.high, distilled.low))
+
+
+def log_alpha(sigma: float) -> float:
+    return -0.5 * math.log(1 + sigma**2)
+
+
+def unipc_sigma(time: float) -> float:
+    """The sigma of continuous time in (0, 1], log alpha being linear between time steps."""
+    place = time * 1000 - 1
+    below = min(int(place), 998)
+    part = place - below
+    alpha = math.exp(log_alpha(SIGMAS[below]) * (1 - part) + log_alpha(SIGMAS[below + 1]) * part)
+    return math.sqrt(1 - alpha**2) / alpha
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 1), (6, 7), (10, 10), (20, 20), (30, 31)])
+def test_unipc_has_a_step_for_every_time_step_of_ddim(steps: int, count: int) -> None:
+    sigmas = unipc_sigmas(spec("UniPC", steps=steps), TABLE)
+    assert len(sigmas) == count + 1
+    expected = [unipc_sigma(time) for time in evenly(1, 1 / 1000, count + 1)]
+    assert sigmas == pytest.approx(expected, rel=1e-9)
+    assert (sigmas[0], sigmas[-1]) == pytest.approx((HIGH, LOW))
+
+
+def test_unipc_s_time_can_be_spaced_quadratically() -> None:
+    sigmas = unipc_sigmas(spec("UniPC", steps=10, unipc_spacing="time_quadratic"), TABLE)
+    expected = [unipc_sigma(root**2) for root in evenly(1, math.sqrt(1 / 1000), 11)]
+    assert sigmas == pytest.approx(expected, rel=1e-9)
+
+
+def test_unipc_can_be_spaced_evenly_in_log_sigma() -> None:
+    sigmas = unipc_sigmas(spec("UniPC", steps=10, unipc_spacing="logSNR"), TABLE)
+    assert sigmas == pytest.approx(exponential(11), rel=1e-9)
+
+
 def test_the_rows_are_what_the_webui_was_recorded_to_answer() -> None:
     recorded: list[dict[str, Any]] = json.loads(RECORDED.read_text("utf-8"))["response"]
     assert [
@@ -257,3 +323,20 @@ def test_an_unknown_name_is_refused_with_what_is_allowed(name: str) -> None:
         find_schedule(name)
     assert repr(name) in str(error.value)
     assert all(schedule.name in str(error.value) for schedule in SCHEDULES)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"sigma_min": -5.0},
+        {"sigma_max": 0.001},
+        {"sigma_min": 20.0},
+        {"beta_alpha": -1.0},
+        {"beta_beta": 0.0},
+    ],
+)
+@pytest.mark.parametrize("name", [schedule.name for schedule in SCHEDULES])
+def test_numbers_without_a_schedule_are_refused(name: str, numbers: dict[str, float]) -> None:
+    wanted = dataclasses.replace(spec(schedule=name, steps=4), **numbers)  # type: ignore[arg-type]
+    with pytest.raises(BadPlan, match="allowed: 0 < low < high"):
+        schedule_sigmas(wanted, TABLE)

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from pipelines.plan import Encoding
-from pipelines.steps import Decode, Denoise, Encode, Predict, Row
+from pipelines.prompt.chunks import Chunk
+from pipelines.steps import Decode, Denoise, DenoiseApart, Encode, Predict, Row
 
 X = torch.zeros(1, 4, 2, 2)
 ROW = Row(X, 3.5, X)
+EMPTY = Chunk((998, *[999] * 76), (1.0,) * 77)
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,8 @@ ROW = Row(X, 3.5, X)
         lambda: Denoise(X, 1.0),
         lambda: Row(X, 3.5, X),
         lambda: Predict((ROW,)),
-        lambda: Encode((), Encoding()),
+        lambda: DenoiseApart(X, 1.0, 0.5),
+        lambda: Encode((), EMPTY, Encoding()),
         lambda: Decode(X),
     ],
 )

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from models.catalog import CheckpointInfo
 from pipelines import conditioning
-from pipelines.plan import Encoding, SamplerSpec, Seeds, Txt2ImgPlan
+from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
 from pipelines.schedules import SigmaTable
-from pipelines.steps import Decode, Denoise, Encode, Predict, Step
+from pipelines.steps import Decode, DenoiseApart, Encode, Predict, Sampling, Step
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
@@ -70,10 +70,10 @@ class Gaussian:
 
 
 class Script:
-    """Noise that is known beforehand: ones, and a log of what was asked for."""
+    """Noise that is known beforehand: one number everywhere, and a log of what was asked for."""
 
-    def __init__(self) -> None:
-        self.value = torch.ones(1, dtype=torch.float64)
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = torch.full((1,), value, dtype=torch.float64)
         self.draws = 0
         self.asked: list[tuple[float, float]] = []
 
@@ -87,15 +87,19 @@ class Script:
 
 
 def drive(
-    sampling: Generator[Denoise, Tensor, Tensor], denoise: Callable[[Tensor, float], Tensor]
+    sampling: Sampling, denoise: Callable[[Tensor, float], Tensor]
 ) -> tuple[Tensor, list[float]]:
-    """Answer a sampler to its end; gives its latents and the sigmas it asked about."""
+    """Answer a sampler to its end; gives its latents and the sigmas it asked about.
+
+    One that asks for the unconditional latents apart is given the same again.
+    """
     asked: list[float] = []
     try:
         step = next(sampling)
         while True:
             asked.append(step.sigma)
-            step = sampling.send(denoise(step.x, step.sigma))
+            answer = denoise(step.x, step.sigma)
+            step = sampling.send((answer, answer) if isinstance(step, DenoiseApart) else answer)
     except StopIteration as end:
         latents: Tensor = end.value
         return latents, asked
@@ -239,6 +243,7 @@ def plan(
     sampler: SamplerSpec | None = None,
     first_seed: int = 1,
     negative: str = "bad",
+    cfg_scale: float = 3.0,
     **more: Any,
 ) -> Txt2ImgPlan:
     """A plan of one 32 by 16 picture a prompt, all in one batch."""
@@ -246,7 +251,7 @@ def plan(
     settings: dict[str, Any] = {
         "seeds": seeds(*range(first_seed, first_seed + count)),
         "encoding": Encoding(),
-        "cfg_scale": 3.0,
+        "guidance": GuidanceSpec(scale=cfg_scale),
         "width": 32,
         "height": 16,
         "batch_size": count,

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.catalog import CheckpointInfo
 from pipelines.generate import GeneratedImage
-from pipelines.plan import Encoding, SamplerSpec, Seeds, Txt2ImgPlan
+from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
 from pipelines.watch import Watch
 
 CHECKPOINT = CheckpointInfo(
@@ -51,7 +51,7 @@ def plan(*, images: int = 1, batch_size: int = 1, steps: int = 4) -> Txt2ImgPlan
         seeds=Seeds(seeds=tuple(range(images)), subseeds=tuple(range(images))),
         sampler=SamplerSpec(name="Euler", schedule="automatic", steps=steps),
         encoding=Encoding(),
-        cfg_scale=7.0,
+        guidance=GuidanceSpec(scale=7.0),
         width=64,
         height=64,
         batch_size=batch_size,

@@ -7,10 +7,11 @@ import pytest
 
 from models.catalog import Catalog
 from models.hashing import HashCache
+from pipelines.plan import GuidanceSpec
 from server.errors import ApiError
 from server.options import BadOption, Options
 from server.schemas.txt2img import Txt2ImgRequest
-from server.translate import Translated, resolve_sampler, txt2img
+from server.translate import Translated, txt2img
 
 
 @pytest.fixture(scope="module")
@@ -31,38 +32,6 @@ def translated(catalog: Catalog, /, **fields: Any) -> Translated:
     return txt2img(Txt2ImgRequest.model_validate(fields), Options.defaults(), catalog)
 
 
-@pytest.mark.parametrize(
-    ("name", "scheduler", "sampler", "schedule"),
-    [
-        ("Euler", None, "Euler", "automatic"),
-        ("Euler", "Karras", "Euler", "karras"),
-        ("Euler", "karras", "Euler", "karras"),
-        ("Euler", "KARRAS", "Euler", "automatic"),
-        ("Euler", "automatic", "Euler", "automatic"),
-        ("DPM++ 2M Karras", None, "DPM++ 2M", "automatic"),
-        ("DPM++ SDE Karras", None, "DPM++ SDE", "automatic"),
-        ("DPM++ 2M SDE Karras", None, "DPM++ 2M SDE", "karras"),
-        ("DPM++ 2M", "Exponential", "DPM++ 2M", "exponential"),
-        ("Euler a Exponential", "Karras", "Euler a", "exponential"),
-        ("Euler SGMUniform", None, "Euler", "sgm_uniform"),
-        ("Euler SGM Uniform", None, "Euler", "sgm_uniform"),
-        ("DDIM", None, "DDIM", "automatic"),
-        ("k_euler", None, "DPM++ 2M", "automatic"),
-        ("string", None, "DPM++ 2M", "automatic"),
-    ],
-)
-def test_sampler_names(name: str, scheduler: str | None, sampler: str, schedule: str) -> None:
-    found, chosen, warnings = resolve_sampler(name, scheduler)
-    assert (found.name, chosen.name) == (sampler, schedule)
-    assert bool(warnings) == (name in ("k_euler", "string"))
-
-
-def test_a_sampler_that_is_not_offered_is_refused_by_name() -> None:
-    with pytest.raises(ApiError, match=r"Sampler not found: 'UniPC'.*DPM\+\+ 2M, ") as refused:
-        resolve_sampler("UniPC Karras", None)
-    assert refused.value.status == 400
-
-
 def test_defaults_of_the_wire(catalog: Catalog) -> None:
     plan = translated(catalog, prompt="1 girl").plan
     assert (plan.sampler.name, plan.sampler.schedule, plan.sampler.steps) == (
@@ -70,7 +39,8 @@ def test_defaults_of_the_wire(catalog: Catalog) -> None:
         "automatic",
         50,
     )
-    assert (plan.width, plan.height, plan.cfg_scale, plan.batch_size) == (512, 512, 7.0, 1)
+    assert (plan.width, plan.height, plan.batch_size) == (512, 512, 1)
+    assert plan.guidance == GuidanceSpec(scale=7.0)
     assert plan.prompts == ("1 girl",)
     assert plan.negative_prompts == ("",)
     assert plan.checkpoint.name == "tiny-sd15.safetensors"
@@ -112,46 +82,65 @@ def test_seed_resizing_needs_both_sides(
     assert plan.seeds.resize_from == wanted
 
 
-def test_eta(catalog: Catalog) -> None:
-    assert translated(catalog, sampler_name="Euler a").plan.sampler.eta == 1.0
-    assert translated(catalog, sampler_name="DDIM").plan.sampler.eta == 0.0
-    assert translated(catalog, sampler_name="Euler", eta=0.5).plan.sampler.eta == 0.0
-    told = translated(catalog, sampler_name="Euler a", eta=0)
-    assert told.plan.sampler.eta == 0.0
-    assert told.extra == {"Eta": 0.0}
-    assert translated(catalog, sampler_name="DDIM", eta=1).extra == {"Eta DDIM": 1.0}
-
-
-def test_churn_of_the_request_yields_to_a_changed_setting(catalog: Catalog) -> None:
-    asked = translated(catalog, s_churn=10, s_tmax=0)
-    assert (asked.plan.sampler.s_churn, asked.plan.sampler.s_tmax) == (10, float("inf"))
-    assert asked.extra == {}
-    overridden = translated(catalog, s_churn=10, override_settings={"s_churn": 15})
-    assert overridden.plan.sampler.s_churn == 15
-    assert overridden.extra == {"Sigma churn": 15}
-    assert translated(catalog, sampler_name="DPM++ 2M", s_churn=10).plan.sampler.s_churn == 0
-
-
 def test_the_schedule_is_told_where_it_is_not_the_models(catalog: Catalog) -> None:
-    told = translated(catalog, sampler_name="DPM++ SDE")
+    told = translated(catalog, sampler_name="DPM++ SDE", eta=0.5)
     assert told.plan.sampler.schedule == "karras"
-    assert told.extra == {"Schedule type": "Karras"}
+    assert told.plan.sampler.eta == 0.5
+    assert told.extra == {"Schedule type": "Karras", "Eta": 0.5}
     assert told.schedule_label == "Automatic"
     assert translated(catalog, sampler_name="Euler").extra == {}
-    ranged = translated(
-        catalog, scheduler="Karras", override_settings={"sigma_min": 0.1, "sigma_max": 10, "rho": 5}
-    )
-    assert dict(ranged.extra) == {
-        "Schedule type": "Karras",
-        "Schedule min sigma": 0.1,
-        "Schedule max sigma": 10.0,
-        "Schedule rho": 5.0,
-    }
+    assert translated(catalog, scheduler="sgm_uniform").schedule_label == "SGM Uniform"
+
+
+def test_an_unknown_sampler_is_said(catalog: Catalog) -> None:
+    chosen = translated(catalog, sampler_name="k_lcm")
+    assert chosen.plan.sampler.name == "DPM++ 2M"
+    assert chosen.warnings == ("unknown sampler 'k_lcm': used DPM++ 2M",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "spec", "extra"),
+    [
+        ({"cfg_scale": 3}, GuidanceSpec(scale=3), {}),
+        ({"s_min_uncond": 2}, GuidanceSpec(scale=7, s_min_uncond=2), {"NGMS": 2.0}),
+        (
+            {"override_settings": {"s_min_uncond": 1, "s_min_uncond_all": True}},
+            GuidanceSpec(scale=7, s_min_uncond=1, s_min_uncond_all=True),
+            {"NGMS": 1, "NGMS all steps": True},
+        ),
+        (
+            {"s_min_uncond": 0, "override_settings": {"s_min_uncond": 1}},
+            GuidanceSpec(scale=7),
+            {},
+        ),
+        (
+            {"override_settings": {"skip_early_cond": 0.3, "pad_cond_uncond": True}},
+            GuidanceSpec(scale=7, skip_early=0.3, pad=True),
+            {"Skip Early CFG": 0.3, "Pad conds": True},
+        ),
+    ],
+)
+def test_guidance_is_told_where_it_is_not_plain(
+    catalog: Catalog, fields: dict[str, Any], spec: GuidanceSpec, extra: dict[str, object]
+) -> None:
+    found = translated(catalog, **fields)
+    assert found.plan.guidance == spec
+    assert list(found.extra.items()) == list(extra.items())
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_old_rule_of_editing_is_a_setting(catalog: Catalog, old: bool) -> None:
+    found = translated(catalog, override_settings={"use_old_scheduling": old})
+    assert found.plan.encoding.old_editing == old
 
 
 def test_comments_are_removed(catalog: Catalog) -> None:
     plan = translated(catalog, prompt="a cat # not shown\n# a whole line\na dog").plan
     assert plan.prompts == ("a cat \na dog",)
+    between = translated(catalog, prompt="a\n# one\nb # two", negative_prompt="# three\nbad").plan
+    assert between.prompts == ("a\nb \n",)
+    assert between.negative_prompts == ("\nbad",)
     kept = translated(catalog, prompt="a#b", override_settings={"enable_prompt_comments": False})
     assert kept.plan.prompts == ("a#b",)
 
@@ -186,6 +175,7 @@ def test_overrides_touch_this_request_only(catalog: Catalog) -> None:
     ("fields", "status", "message"),
     [
         ({"enable_hr": True}, 501, "enable_hr"),
+        ({"sampler_name": "Euler a", "eta": -1}, 422, "eta -1.0: allowed are 0"),
         ({"tiling": True}, 501, "tiling"),
         ({"refiner_checkpoint": "some"}, 501, "refiner_checkpoint"),
         ({"script_name": "x/y/z plot"}, 422, "Script 'x/y/z plot' not found"),
@@ -215,14 +205,9 @@ def test_placeholders_and_stock_scripts_are_no_wishes(catalog: Catalog) -> None:
     ("fields", "warning"),
     [
         ({"restore_faces": True}, "restore_faces: no face restorer is installed"),
-        ({"s_min_uncond": 1.5}, "s_min_uncond is not supported yet"),
         ({"styles": ["mine"]}, "styles are not supported yet"),
         ({"save_images": True}, "save_images is not supported yet"),
         ({"prompt": "a <lora:x:0.5> cat"}, "lora not found: x"),
-        *(
-            ({"prompt": p}, "prompt scheduling, alternation and AND are not supported yet")
-            for p in ("[a:b:3]", "[a|b]", "[b:0.5]", "[a::2]", "a AND b")
-        ),
     ],
 )
 def test_what_has_no_effect_yet_is_said(
@@ -231,8 +216,14 @@ def test_what_has_no_effect_yet_is_said(
     assert translated(catalog, **fields).warnings == (warning,)
 
 
-@pytest.mark.parametrize("prompt", ["(a:1.2), [b]", "BRAND", "a <b", "1:2", "a [lot] of: things"])
-def test_plain_prompts_are_no_wishes(catalog: Catalog, prompt: str) -> None:
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("(a:1.2), [b]", "BRAND", "a <b", "1:2", "a [lot] of: things"),
+        *("[a:b:3]", "[a|b]", "[b:0.5]", "[a::2]", "a AND b"),
+    ],
+)
+def test_what_prompts_can_say_is_heeded(catalog: Catalog, prompt: str) -> None:
     assert translated(catalog, prompt=prompt, styles=["None"]).warnings == ()
 
 

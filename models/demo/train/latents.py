@@ -1,6 +1,6 @@
 """Analytic latents: an 8x8 block's mean colour and its contrast, in place of a learned encoder's.
 
-They cost nothing, the noise predictor learns on them at once, and the decoder that follows only
+They cost nothing, the UNet learns on them at once, and the decoder that follows only
 has to learn how an edge runs through a block.
 """
 

@@ -86,7 +86,7 @@ def text_encoder(widths: Widths = WIDTHS) -> CLIPTextModel:
 
 
 def unet(widths: Widths = WIDTHS) -> UNet2DConditionModel:
-    """A fresh noise predictor with explicit attention (SDPA's backward is slower on a CPU)."""
+    """A fresh velocity predictor with explicit attention (SDPA's backward is slower on a CPU)."""
     model: UNet2DConditionModel = UNet2DConditionModel(
         sample_size=PICTURE_SIZE // 8,
         in_channels=LATENT_CHANNELS,

@@ -69,11 +69,14 @@ def sample_latents(
     x = noise() * sigmas[0]
     for place, timestep in enumerate(timesteps):
         sigma, following = sigmas[place], sigmas[place + 1]
-        scaled = x / (sigma**2 + 1).sqrt()
+        root = (sigma**2 + 1).sqrt()
+        scaled = x / root
         with torch.autocast("cpu", dtype=torch.bfloat16):
             both = unet(torch.cat([scaled, scaled]), timestep, context, return_dict=False)[0]
         wanted, plain = both.float().chunk(2)
-        direction = plain + guidance * (wanted - plain)
+        velocity = plain + guidance * (wanted - plain)
+        # With alpha = 1 / root: noise = alpha * velocity + alpha * sigma * scaled.
+        direction = (velocity + sigma * scaled) / root
         up = torch.minimum(
             following, (following**2 * (sigma**2 - following**2) / sigma**2).clamp(min=0).sqrt()
         )

@@ -60,6 +60,7 @@ def _model(widths: Widths) -> dict[str, object]:
             "linear_start": networks.BETA_START,
             "linear_end": networks.BETA_END,
             "timesteps": networks.TIMESTEPS,
+            "parameterization": "v",
             "channels": networks.LATENT_CHANNELS,
             "image_size": networks.PICTURE_SIZE // 8,
             "conditioning_key": "crossattn",

@@ -12,6 +12,8 @@ made once, in the first middle layer, and the output layer is fitted so that it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vae import Decoder, Encoder
@@ -33,10 +35,11 @@ _REFERENCE_DEVIATION = 4.0
 """Large against the carriers' range of about [-1, 2], so that the norm is nearly linear."""
 
 
-def start_as_resampling(vae: AutoencoderKL, pictures: Tensor) -> None:
+def start_as_resampling(vae: AutoencoderKL, samples: Sequence[Tensor]) -> None:
     """Sets encoder and decoder, 64 wide at every level, to resample and nothing else.
 
-    The two output layers are fitted to `pictures` [N, 3, H, W] in closed form.
+    The two output layers are fitted in closed form to `samples`, pictures [N, 3, H, W] of several
+    sizes, so that the frame cancels at each.
     """
     for half in (vae.encoder, vae.decoder):
         for module in half.modules():
@@ -51,9 +54,9 @@ def start_as_resampling(vae: AutoencoderKL, pictures: Tensor) -> None:
         _each_channel(block.downsamplers[0].conv, torch.tensor([0.5, 0.5, 0.0]))
     for block in vae.decoder.up_blocks[:-1]:
         _each_channel(block.upsamplers[0].conv, torch.tensor([0.0, 1.0, 0.0]))
-    latents = analytic_latents(pictures)
-    _fit_output(vae.encoder, pictures, latents)
-    _fit_output(vae.decoder, latents, pictures)
+    latents = [analytic_latents(pictures) for pictures in samples]
+    _fit_output(vae.encoder, samples, latents)
+    _fit_output(vae.decoder, latents, samples)
 
 
 def decode(decoder: Decoder, latents: Tensor) -> Tensor:
@@ -135,15 +138,16 @@ def _each_channel(layer: nn.Conv2d, profile: Tensor) -> None:
 
 
 @torch.no_grad()
-def _fit_output(half: Encoder | Decoder, given: Tensor, wanted: Tensor) -> None:
+def _fit_output(half: Encoder | Decoder, given: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
     """Least squares from what the output layer sees to `wanted`, place by place."""
     seen: list[Tensor] = []
     hook = half.conv_act.register_forward_hook(lambda _module, _given, out: seen.append(out))
-    half(given)
+    for one in given:
+        half(one)
     hook.remove()
-    features = seen[0].movedim(1, -1).flatten(0, -2).double()
+    features = torch.cat([_by_place(one) for one in seen])
     features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-    values = wanted.movedim(1, -1).flatten(0, -2).double()
+    values = torch.cat([_by_place(one) for one in wanted])
     ridge = _RIDGE * len(features) * torch.eye(features.shape[1], dtype=torch.double)
     solution = torch.linalg.solve(features.T @ features + ridge, features.T @ values).float()
     count = values.shape[1]
@@ -152,3 +156,8 @@ def _fit_output(half: Encoder | Decoder, given: Tensor, wanted: Tensor) -> None:
     half.conv_out.weight[:count, :, 1, 1] = solution[:-1].T
     half.conv_out.bias.zero_()
     half.conv_out.bias[:count] = solution[-1]
+
+
+def _by_place(values: Tensor) -> Tensor:
+    """[N, C, h, w] as one row a place, float64 [N * h * w, C]."""
+    return values.movedim(1, -1).flatten(0, -2).double()

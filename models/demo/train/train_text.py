@@ -1,7 +1,7 @@
 """A few minutes of warm-up for the text encoder, before any picture.
 
 The encoder learns to spell out shape, foreground and background in its padding positions, which
-are most of what cross-attention sees. The noise predictor then finds words that already mean
+are most of what cross-attention sees. The UNet then finds words that already mean
 something; without this, the background's colour takes most of the budget to appear.
 """
 

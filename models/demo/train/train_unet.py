@@ -1,4 +1,9 @@
-"""The noise predictor and its text encoder, trained together on analytic latents."""
+"""The UNet and its text encoder, trained together on analytic latents to predict velocity.
+
+Velocity, not noise: a picture's overall colour is the mean of its latent, which in the noise is
+one part in sixteen and must be told from it at the very first steps. A UNet this narrow (pairs of
+channels in each group norm) never learnt that from noise, and learnt it from velocity at once.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +35,11 @@ class UnetRecipe:
     """What the score depends on."""
 
     seed: int = 20
-    steps: int = 4400
+    steps: int = 2400
     batch: int = 32
     learning_rate: float = 1e-3
     text_learning_rate: float = 3e-4
-    steady_share: float = 0.8
+    steady_share: float = 0.7
     empty_captions: float = 0.1
     ema: float = 0.995
     text_steps: int = 1500
@@ -42,7 +47,7 @@ class UnetRecipe:
 
 
 class Painter(nn.Module):
-    """Text encoder and noise predictor as one module: tokens and noisy latents to noise."""
+    """Text encoder and UNet as one module: tokens and noisy latents to velocity."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,10 +55,10 @@ class Painter(nn.Module):
         self.unet: UNet2DConditionModel = networks.unet()
 
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """[N, 4, h, w], int64 [N], int64 [N, 77] to the predicted noise, float32 [N, 4, h, w]."""
+        """[N, 4, h, w], int64 [N], int64 [N, 77] to the velocity, float32 [N, 4, h, w]."""
         context = self.text(tokens).last_hidden_state
-        noise: Tensor = self.unet(noisy, timesteps, context, return_dict=False)[0]
-        return noise.float()
+        velocity: Tensor = self.unet(noisy, timesteps, context, return_dict=False)[0]
+        return velocity.float()
 
 
 def train_unet(data: LatentSet, tokens: CaptionTokens, recipe: UnetRecipe, folder: Path) -> Painter:
@@ -100,7 +105,7 @@ def train_unet(data: LatentSet, tokens: CaptionTokens, recipe: UnetRecipe, folde
     for step in bar:
         _set_rates(optimiser, step, recipe)
         rows, captions = _choose(data, recipe, random, generator)
-        loss = _denoising_loss(painter, data.latents[rows], tokens(captions), signal, generator)
+        loss = _velocity_loss(painter, data.latents[rows], tokens(captions), signal, generator)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
@@ -151,25 +156,15 @@ def _choose(
     return rows, captions
 
 
-def _denoising_loss(
+def _velocity_loss(
     painter: Painter, clean: Tensor, tokens: Tensor, signal: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Squared error of the predicted noise at uniform times, also of its coarse means."""
+    """Mean squared error of the velocity at uniform times."""
     noise = torch.randn(clean.shape, generator=generator)
     timesteps = torch.randint(0, networks.TIMESTEPS, (len(clean),), generator=generator)
     share = signal[timesteps].view(-1, 1, 1, 1)
     noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+    velocity = share.sqrt() * noise - (1 - share).sqrt() * clean
     with torch.autocast("cpu", dtype=torch.bfloat16):
         predicted = painter(noisy, timesteps, tokens)
-    error = predicted - noise
-    coarse = 0.4 * _block_error(error, error.shape[-1]) + 0.2 * _block_error(error, 4)
-    return error.square().mean() + ((1 - share.flatten()) * coarse).mean()
-
-
-def _block_error(error: Tensor, block: int) -> Tensor:
-    """Mean squared error of block means in units of their noise, [N].
-
-    A picture's overall colour is 4 numbers of 1024, and group norms hide it; without weight of
-    its own it drifts far from the colour asked for, while the shapes are already clean.
-    """
-    return functional.avg_pool2d(error, block).square().mean((1, 2, 3)) * block**2
+    return functional.mse_loss(predicted, velocity)

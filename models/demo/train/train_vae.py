@@ -17,6 +17,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import trange
 
 from ..pictures import sample
@@ -26,6 +27,9 @@ from .latents import Normalisation, analytic_latents
 from .resume import Keeper
 
 FULL = networks.PICTURE_SIZE
+
+_FITTED = ((24, FULL // 2), (12, FULL), (3, FULL * 2))
+"""How many pictures of each size the start is fitted to."""
 
 _LOG_VARIANCE = -20.0
 """What the encoder answers everywhere: its latents are all but certain."""
@@ -37,23 +41,25 @@ class VaeRecipe:
 
     seed: int = 30
     batch: int = 4
-    decoder_steps: int = 2500
-    decoder_rate: float = 1e-3
-    encoder_steps: int = 300
-    encoder_rate: float = 1e-3
+    decoder_steps: int = 1100
+    decoder_rate: float = 4e-4
+    encoder_steps: int = 700
+    encoder_rate: float = 2e-4
+    ema: float = 0.99
     small_share: float = 0.6
     """The first part of the steps sees pictures of half the side and four times the batch."""
 
     latent_noise: float = 0.08
     """Up to this much noise (in deviations) is added to the decoder's input, since the latents
-    that it will meet are a noise predictor's, not the analytic ones."""
+    that it will meet are a UNet's, not the analytic ones."""
 
 
 def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> AutoencoderKL:
     """The autoencoder with both halves trained; taken up from `folder` if it was begun there."""
     torch.manual_seed(recipe.seed)
     vae = networks.autoencoder()
-    start.start_as_resampling(vae, pictures(scenes(recipe.seed, 16)))
+    samples = [pictures(scenes(recipe.seed, count), size) for count, size in _FITTED]
+    start.start_as_resampling(vae, samples)
     bake(vae, normalisation)
     spread = normalisation.deviation.view(-1, 1, 1)
 
@@ -73,7 +79,7 @@ def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> 
 
     encoder = _Half("encoder", vae.encoder, encoder_loss, recipe.encoder_steps, recipe.encoder_rate)
     decoder = _Half("decoder", vae.decoder, decoder_loss, recipe.decoder_steps, recipe.decoder_rate)
-    for half in (encoder, decoder):
+    for half in (decoder, encoder):
         _train(half, recipe, Keeper(folder / f"{half.name}.pt"))
     return vae.eval()
 
@@ -127,19 +133,26 @@ class _Half:
 
 def _train(half: _Half, recipe: VaeRecipe, keeper: Keeper) -> None:
     optimiser = torch.optim.AdamW(half.module.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
+    blend = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(half.module, multi_avg_fn=blend)
     generator = torch.Generator().manual_seed(recipe.seed)
     first = 0
     begun = keeper.load()
     if begun is not None:
         half.module.load_state_dict(begun["module"])
+        average.load_state_dict(begun["average"])
         optimiser.load_state_dict(begun["optimiser"])
         first = begun["step"]
         generator.manual_seed(recipe.seed + first)
     random = Random(recipe.seed + first)
 
     def state(step: int) -> dict[str, Any]:
-        weights, moments = half.module.state_dict(), optimiser.state_dict()
-        return {"step": step, "module": weights, "optimiser": moments}
+        return {
+            "step": step,
+            "module": half.module.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        }
 
     running = math.nan
     bar = trange(first, half.steps, initial=first, total=half.steps, desc=half.name, unit="step")
@@ -154,11 +167,13 @@ def _train(half: _Half, recipe: VaeRecipe, keeper: Keeper) -> None:
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(half.module.parameters(), 1.0)
         optimiser.step()
+        average.update_parameters(half.module)
         value = loss.item()
         running = value if math.isnan(running) else 0.98 * running + 0.02 * value
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
         keeper.offer(partial(state, step + 1))
     keeper.write(state(half.steps))
+    half.module.load_state_dict(average.module.state_dict())
 
 
 def _rate(step: int, steps: int) -> float:
