@@ -93,12 +93,12 @@ def _timestep_path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
     """The time steps of a pass; from latents it starts one level above the first it visits."""
     sigmas = timestep_sigmas(wanted.spec.steps, table)
     if wanted.latents is None:
-        whole = unipc_sigmas(wanted.spec, table, len(sigmas)) if sampler.own_grid else sigmas
+        whole = unipc_sigmas(wanted.spec, table) if sampler.own_grid else sigmas
         return _Path(whole, whole[0])
     count = wanted.last_steps - 1
     kept, start = sigmas[len(sigmas) - count :], sigmas[-count - 1]
     if sampler.own_grid:
-        kept = unipc_sigmas(wanted.spec, table, count, from_timestep=table.timestep(kept[0]))
+        kept = unipc_sigmas(wanted.spec, table, steps=count, from_timestep=table.timestep(kept[0]))
     return _Path(kept, start)
 
 

@@ -237,13 +237,19 @@ def timestep_sigmas(steps: int, table: SigmaTable) -> list[float]:
 
 
 def unipc_sigmas(
-    spec: SamplerSpec, table: SigmaTable, steps: int, *, from_timestep: float | None = None
+    spec: SamplerSpec,
+    table: SigmaTable,
+    *,
+    steps: int | None = None,
+    from_timestep: float | None = None,
 ) -> list[float]:
-    """UniPC's own sigmas of `steps` steps, high to low, from the last time step or the one given.
+    """UniPC's own sigmas, high to low: as many steps as `timestep_sigmas` has values, or `steps`.
 
-    It spaces continuous time t in (0, 1], at which log alpha is interpolated linearly.
+    It spaces continuous time t in (0, 1] from the last time step, or from the one given; log alpha
+    is interpolated linearly in it.
     """
     count = len(table.sigmas)
+    steps = len(timestep_sigmas(spec.steps, table)) if steps is None else steps
     top = 1.0 if from_timestep is None else (from_timestep + 1) / count
     log_alphas = -0.5 * np.log1p(table.sigmas**2)
     if spec.unipc_spacing == "logSNR":

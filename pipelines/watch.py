@@ -22,7 +22,8 @@ class Preview:
 class Progress:
     """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it.
 
-    `done` counts the passes that have ended, `passes` those of a batch.
+    `batch` is the one under way (from 0), `passes` those of a batch; `done` counts all passes that
+    have ended.
     """
 
     batch: int
@@ -47,7 +48,6 @@ class Watch:
     ) -> None:
         """Watch batches of `passes` passes; a preview every `preview_every` steps (0: none)."""
         self._lock = threading.Lock()
-        self._batch = 0
         self._batch_count = batch_count
         self._passes = passes
         self._done = 0
@@ -102,7 +102,8 @@ class Watch:
     def begin_batch(self, index: int) -> None:
         """Batch `index` starts; a skip of the one before is done with."""
         with self._lock:
-            self._batch, self._skipped, self._done = index, False, index * self._passes
+            self._skipped, self._done = False, index * self._passes
+            self._step, self._preview_step, self.denoised = 0, 0, None
 
     def begin_pass(self, steps: int) -> None:
         """A pass of `steps` steps starts."""
@@ -126,7 +127,7 @@ class Watch:
         """How far the job is."""
         with self._lock:
             return Progress(
-                batch=self._batch,
+                batch=self._done // self._passes,
                 batch_count=self._batch_count,
                 passes=self._passes,
                 done=self._done,

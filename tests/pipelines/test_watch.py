@@ -25,7 +25,7 @@ def test_progress_follows_steps_and_batches() -> None:
     assert (now.batch, now.step) == (1, 4)
     assert now.started is not None
     assert now.started <= time.monotonic()
-    watched.end_batch()
+    watched.end_pass()
     assert (watched.progress().batch, watched.progress().step) == (2, 0)
 
 

@@ -174,7 +174,7 @@ def test_overrides_touch_this_request_only(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "message"),
     [
-        ({"enable_hr": True}, 501, "enable_hr"),
+        ({"enable_hr": True, "hr_checkpoint_name": "x"}, 501, "hr_checkpoint_name"),
         ({"sampler_name": "Euler a", "eta": -1}, 422, "eta -1.0: allowed are 0"),
         ({"tiling": True}, 501, "tiling"),
         ({"refiner_checkpoint": "some"}, 501, "refiner_checkpoint"),

@@ -128,3 +128,19 @@ async def test_stopping_nothing_is_no_error_and_touches_no_waiting_job(app: Fast
         await job_with(app, stack, waiting)
         assert (await client.post("/sdapi/v1/interrupt")).json() == {}
         assert not waiting.interrupted
+
+
+async def test_two_passes_count_twice(app: FastAPI) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch(batch_count=2, steps=10, passes=2)
+        await job_with(app, stack, watch)
+        watch.begin()
+        watch.begin_batch(1)
+        watch.end_pass()
+        watch.begin_pass(20)
+        watch.stepped(5, denoised=object())
+        reply = (await client.get("/sdapi/v1/progress")).json()
+        assert reply["progress"] == pytest.approx(0.01 + 3 / 4 + 5 / 20 / 4)
+        assert reply["state"]["job"] == "Batch 2 out of 2"
+        assert (reply["state"]["job_count"], reply["state"]["job_no"]) == (4, 3)
+        assert reply["state"]["sampling_steps"] == 20
