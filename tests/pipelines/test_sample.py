@@ -1,0 +1,78 @@
+"""One pass: from noise, and from latents that are noised part of the way."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.guidance import Guidance, Part, Timeline
+from pipelines.plan import SamplerSpec
+from pipelines.sample import Pass, sample
+from pipelines.samplers import SAMPLERS
+from pipelines.schedules import schedule_sigmas, timestep_sigmas
+from pipelines.steps import Predict, Step
+from pipelines.watch import Watch
+
+from .toy import ToyCheckpoint, answer, finish, seeds, spec
+
+CONTEXT = torch.zeros(1, 77, 8)
+LATENTS = torch.full((1, 4, 4, 4), 0.25)
+
+
+def guidance() -> Guidance:
+    timeline = Timeline((1000,), (CONTEXT,))
+    return Guidance(conds=((Part(timeline, 1.0),),), unconds=(timeline,), scale=1.0, calls=1000)
+
+
+def asked(wanted: Pass) -> tuple[list[float], torch.Tensor, Watch]:
+    """The time steps a pass asks about, the first latents it shows the model, and its watch."""
+    toy, watch = ToyCheckpoint(), Watch(batch_count=1, steps=1)
+    seen: list[Predict] = []
+
+    def note(step: Step) -> Any:
+        assert isinstance(step, Predict)
+        seen.append(step)
+        return answer(step, toy)
+
+    finish(sample(wanted, guidance(), toy, watch), note)  # type: ignore[arg-type]
+    return [step.rows[0].timestep for step in seen], seen[0].rows[0].x, watch
+
+
+def from_latents(chosen: SamplerSpec, last: int) -> Pass:
+    return Pass(spec=chosen, seeds=seeds(1), width=32, height=32, latents=LATENTS, last_steps=last)
+
+
+def test_a_pass_from_latents_runs_the_end_of_its_schedule() -> None:
+    chosen = spec("Euler", steps=10, schedule="karras")
+    table = ToyCheckpoint().table
+    timesteps, first, watch = asked(from_latents(chosen, 4))
+    sigmas = schedule_sigmas(chosen, table)
+    assert timesteps == pytest.approx([table.timestep(sigma) for sigma in sigmas[6:-1]])
+    noised = first * (1 + sigmas[6] ** 2) ** 0.5
+    noise = (noised - LATENTS) / sigmas[6]
+    drawn = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(noise[0], drawn, atol=1e-4)
+    assert watch.progress().steps == 4
+    assert watch.progress().done == 1
+
+
+def test_time_steps_start_one_level_above_the_first_that_is_asked() -> None:
+    chosen = spec("DDIM", steps=10)
+    table = ToyCheckpoint().table
+    timesteps, first, _ = asked(from_latents(chosen, 4))
+    sigmas = timestep_sigmas(10, table)
+    # three time steps are left of four steps, and the last of them is where the pass ends
+    assert timesteps == pytest.approx([201.0, 101.0])
+    start = sigmas[-4]
+    drawn = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(1))
+    preserved = (LATENTS + drawn * start) / (1 + start**2) ** 0.5
+    assert torch.allclose(first[0], preserved[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
+def test_every_sampler_goes_on_from_latents(sampler: Any) -> None:
+    chosen = spec(sampler.name, steps=12, schedule=sampler.default_schedule or "automatic")
+    timesteps, _, watch = asked(from_latents(chosen, 6))
+    assert timesteps[0] < 700
+    assert min(timesteps) >= 0
+    assert watch.progress().done == 1
