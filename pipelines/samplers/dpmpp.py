@@ -49,6 +49,16 @@ def dpmpp_sde(x: "Tensor", sigmas: Sequence[float], noise: Noise, spec: SamplerS
     return x
 
 
+def _renoised(
+    x: "Tensor", sigma: float, following: float, noise: Noise, spec: SamplerSpec
+) -> "Tensor":
+    """Latents with the noise that a step of the stochastic solvers leaves out, at their eta."""
+    if not spec.eta:
+        return x
+    spread = following * math.sqrt(-math.expm1(2 * spec.eta * math.log(following / sigma)))
+    return x + noise.between(sigma, following) * (spread * spec.s_noise)
+
+
 def _dpmpp_2m_sde(
     x: "Tensor", sigmas: Sequence[float], noise: Noise, spec: SamplerSpec, *, heun_like: bool
 ) -> Sampling:
@@ -70,9 +80,7 @@ def _dpmpp_2m_sde(
         if previous is not None:
             weight = gain / (-h * (1 + spec.eta)) + 1 if heun_like else gain / 2
             x = x + (denoised - previous) * (weight * h / last_h)
-        if spec.eta:
-            spread = following * math.sqrt(-math.expm1(-2 * h * spec.eta))
-            x = x + noise.between(sigma, following) * (spread * spec.s_noise)
+        x = _renoised(x, sigma, following, noise, spec)
         previous, last_h = denoised, h
     return x
 
@@ -126,8 +134,6 @@ def dpmpp_3m_sde(x: "Tensor", sigmas: Sequence[float], noise: Noise, spec: Sampl
             x = x + first * phi_2 - (near - far) * ((phi_2 / decay - 0.5) / (r0 + r1))
         elif answers:
             x = x + (denoised - answers[0]) * (phi_2 * h / steps[0])
-        if spec.eta:
-            spread = following * math.sqrt(-math.expm1(-2 * h * spec.eta))
-            x = x + noise.between(sigma, following) * (spread * spec.s_noise)
+        x = _renoised(x, sigma, following, noise, spec)
         answers, steps = [denoised, *answers[:1]], [h, *steps[:1]]
     return x
