@@ -31,9 +31,15 @@ class FirstPass:
 
 
 def hires_pass(
-    request: Txt2ImgRequest, options: Options, first: FirstPass, extra: dict[str, object]
+    request: Txt2ImgRequest,
+    options: Options,
+    first: FirstPass,
+    own: tuple[str, str],
+    extra: dict[str, object],
 ) -> HiresPass:
     """The second pass of a request; its infotext parameters go to `extra`, in the wire's order.
+
+    `own` are its prompt and negative prompt, "" where it takes over the first pass's.
 
     Raises `ApiError` for an unknown upscaler, and for another checkpoint.
     """
@@ -43,7 +49,7 @@ def hires_pass(
     denoising = _DEFAULT_DENOISING if denoising is None else max(denoising, 0.0)
     extra["Denoising strength"] = denoising
     sampler = _sampler(request, options, first, extra)
-    prompt, negative = request.hr_prompt, request.hr_negative_prompt
+    prompt, negative = own
     extra["Hires prompt"] = extra["Hires negative prompt"] = None
     schedule = schedule_label(sampler)
     changed = schedule != schedule_label(first.sampler)

@@ -6,7 +6,7 @@ anything is queued.
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast, get_args
@@ -20,6 +20,7 @@ from .hires import FirstPass, hires_pass
 from .options import Options
 from .sampling import resolve_sampler, sampler_spec
 from .schemas.txt2img import Txt2ImgRequest
+from .styles import Style, apply, chosen
 
 _LARGEST_RANDOM_SEED = 4294967293
 _COMMENT_LINE = re.compile(r"(?:^|\n)#[^\n]*(?:\n|$)")
@@ -43,7 +44,12 @@ class Translated:
     warnings: tuple[str, ...]
 
 
-def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Translated:
+def txt2img(
+    request: Txt2ImgRequest,
+    options: Options,
+    catalog: Catalog,
+    styles: Mapping[str, Style] = MappingProxyType({}),
+) -> Translated:
     """The plan of a txt2img request under `options` (its overrides included).
 
     Raises `ApiError` for what cannot be done at all.
@@ -58,8 +64,10 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
     )
     extra: dict[str, object] = {}
     count = request.batch_size * request.n_iter
-    prompts = (_prompt(request.prompt, options),) * count
-    negative_prompts = (_prompt(request.negative_prompt, options),) * count
+    style = chosen(request.styles or (), styles)
+    prompts = (_prompt(request.prompt, [s.prompt for s in style], options),) * count
+    negatives = [s.negative_prompt for s in style]
+    negative_prompts = (_prompt(request.negative_prompt, negatives, options),) * count
     encoding = _encoding(options, prompts[0] + negative_prompts[0], extra)
     hires_extra: dict[str, object] = {}
     spec = sampler_spec(request, options, sampler, schedule, extra)
@@ -73,7 +81,11 @@ def txt2img(request: Txt2ImgRequest, options: Options, catalog: Catalog) -> Tran
             prompts=prompts,
             negative_prompts=negative_prompts,
         )
-        hires = hires_pass(request, options, first, hires_extra)
+        own = (
+            request.hr_prompt and _prompt(request.hr_prompt, [s.prompt for s in style], options),
+            request.hr_negative_prompt and _prompt(request.hr_negative_prompt, negatives, options),
+        )
+        hires = hires_pass(request, options, first, own, hires_extra)
     plan = Txt2ImgPlan(
         checkpoint=checkpoint,
         prompts=prompts,
@@ -117,7 +129,6 @@ def _unheeded(request: Txt2ImgRequest, options: Options, prompt: str) -> tuple[s
     restore = options.face_restoration if request.restore_faces is None else request.restore_faces
     asked = {
         "restore_faces: no face restorer is installed": restore,
-        "styles are not supported yet": any(s not in _UNSET for s in request.styles or []),
         "save_images is not supported yet": request.save_images,
     }
     lost = (f"{tag.kind} not found: {tag.name}" for tag in split_networks(prompt)[1])
@@ -152,7 +163,9 @@ def _checkpoint(
     return fallback, (f"unknown checkpoint {name!r}: used {fallback.title}",)
 
 
-def _prompt(text: str, options: Options) -> str:
+def _prompt(text: str, styles: Sequence[str], options: Options) -> str:
+    """A prompt with its styles, and without its comments."""
+    text = apply(styles, text)
     if not options.enable_prompt_comments:
         return text
     return _COMMENT.sub("\n", _COMMENT_LINE.sub("\n", text))

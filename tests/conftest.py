@@ -25,7 +25,9 @@ def client(
     """An app on the reference checkpoints, as a client sees it; shared, so leave no settings."""
     data = tmp_path_factory.mktemp("data")
     checkpoint = reference_models / "Stable-diffusion" / "tiny-sd15.safetensors"
+    styles = reference_models / "styles.csv"
     flags = ["--data-dir", str(data), "--models-dir", str(reference_models)]
+    flags += ["--styles-file", str(styles)]
     app = create_app(parse([*flags, "--ckpt", str(checkpoint), "--use-cpu", "all"]))
     with TestClient(app) as served:
         yield served

@@ -12,6 +12,7 @@ from ..disconnect import cancelled_on_disconnect
 from ..jobs import QueueFull
 from ..schemas.txt2img import Txt2ImgReply, Txt2ImgRequest
 from ..services import ServicesDep
+from ..styles import read_styles
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,10 @@ async def txt2img(body: Txt2ImgRequest, request: Request, services: ServicesDep)
     overrides = body.override_settings or {}
     if not body.override_settings_restore_afterwards:
         services.options.set(overrides, save=False)
-    translated = translate.txt2img(body, services.options.current, services.catalog)
+    known = await asyncio.to_thread(
+        read_styles, services.settings.styles_file if body.styles else ()
+    )
+    translated = translate.txt2img(body, services.options.current, services.catalog, known)
     plan, options = translated.plan, translated.options
     every = options.show_progress_every_n_steps if options.live_previews_enable else 0
     watch = Watch(

@@ -22,7 +22,8 @@ FIRST = FirstPass(
 def hires(first: FirstPass = FIRST, /, **fields: Any) -> tuple[HiresPass, dict[str, object]]:
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
-    return hires_pass(request, Options.defaults(), first, extra), extra
+    own = request.hr_prompt, request.hr_negative_prompt
+    return hires_pass(request, Options.defaults(), first, own, extra), extra
 
 
 def test_defaults() -> None:

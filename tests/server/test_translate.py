@@ -205,7 +205,6 @@ def test_placeholders_and_stock_scripts_are_no_wishes(catalog: Catalog) -> None:
     ("fields", "warning"),
     [
         ({"restore_faces": True}, "restore_faces: no face restorer is installed"),
-        ({"styles": ["mine"]}, "styles are not supported yet"),
         ({"save_images": True}, "save_images is not supported yet"),
         ({"prompt": "a <lora:x:0.5> cat"}, "lora not found: x"),
     ],
