@@ -1,9 +1,9 @@
 """The wire's hires fields become a `HiresPass`, and what infotexts say of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pipelines.plan import HiresPass, SamplerSpec
+from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
 from .errors import ApiError
@@ -19,25 +19,14 @@ _SMALLEST = 16
 _SPELLINGS: Mapping[str, str] = {"Latent (bicubic, antialiased)": "Latent (bicubic antialiased)"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstPass:
-    """What the second pass takes over where it is not told otherwise."""
-
-    width: int
-    height: int
-    sampler: SamplerSpec
-    prompts: tuple[str, ...]
-    negative_prompts: tuple[str, ...]
-
-
 def hires_pass(
     request: Txt2ImgRequest,
     options: Options,
-    first: FirstPass,
+    first: Txt2ImgPlan,
     own: tuple[str, str],
     extra: dict[str, object],
 ) -> HiresPass:
-    """The second pass of a request; its infotext parameters go to `extra`, in the wire's order.
+    """The second pass after `first`; its infotext parameters go to `extra`, in the wire's order.
 
     `own` are its prompt and negative prompt, "" where it takes over the first pass's.
 
@@ -79,7 +68,7 @@ def hires_pass(
 
 
 def _sampler(
-    request: Txt2ImgRequest, options: Options, first: FirstPass, extra: dict[str, object]
+    request: Txt2ImgRequest, options: Options, first: Txt2ImgPlan, extra: dict[str, object]
 ) -> SamplerSpec:
     named = request.hr_sampler_name or ""
     scheduled = request.hr_scheduler or ""
@@ -95,7 +84,7 @@ def _sampler(
 
 
 def _target(
-    request: Txt2ImgRequest, first: FirstPass, extra: dict[str, object]
+    request: Txt2ImgRequest, first: Txt2ImgPlan, extra: dict[str, object]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """The size to enlarge to and the size to keep of it, in pixels."""
     width, height = request.hr_resize_x, request.hr_resize_y

@@ -7,7 +7,7 @@ anything is queued.
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import cast, get_args
 
@@ -16,7 +16,7 @@ from pipelines.plan import Emphasis, Encoding, GuidanceSpec, NoiseSource, Seeds,
 from pipelines.prompt.networks import split_networks
 
 from .errors import ApiError
-from .hires import FirstPass, hires_pass
+from .hires import hires_pass
 from .options import Options
 from .sampling import resolve_sampler, sampler_spec
 from .schemas.txt2img import Txt2ImgRequest
@@ -64,47 +64,30 @@ def txt2img(
     )
     extra: dict[str, object] = {}
     count = request.batch_size * request.n_iter
-    style = chosen(request.styles or (), styles)
-    prompts = (_prompt(request.prompt, [s.prompt for s in style], options),) * count
-    negatives = [s.negative_prompt for s in style]
-    negative_prompts = (_prompt(request.negative_prompt, negatives, options),) * count
-    encoding = _encoding(options, prompts[0] + negative_prompts[0], extra)
-    hires_extra: dict[str, object] = {}
-    spec = sampler_spec(request, options, sampler, schedule, extra)
+    texts = _texts(request, options, styles)
     width, height = _first_size(request)
-    hires = None
-    if request.enable_hr:
-        first = FirstPass(
-            width=width,
-            height=height,
-            sampler=spec,
-            prompts=prompts,
-            negative_prompts=negative_prompts,
-        )
-        own = (
-            request.hr_prompt and _prompt(request.hr_prompt, [s.prompt for s in style], options),
-            request.hr_negative_prompt and _prompt(request.hr_negative_prompt, negatives, options),
-        )
-        hires = hires_pass(request, options, first, own, hires_extra)
     plan = Txt2ImgPlan(
         checkpoint=checkpoint,
-        prompts=prompts,
-        negative_prompts=negative_prompts,
+        prompts=(texts.prompt,) * count,
+        negative_prompts=(texts.negative_prompt,) * count,
         seeds=_seeds(request, options, count),
-        sampler=spec,
-        encoding=encoding,
+        encoding=_encoding(options, texts.prompt + texts.negative_prompt, extra),
+        sampler=sampler_spec(request, options, sampler, schedule, extra),
         guidance=_guidance(request, options, extra),
         width=width,
         height=height,
         batch_size=request.batch_size,
-        hires=hires,
     )
+    hires_extra: dict[str, object] = {}
+    if request.enable_hr:
+        own = texts.hires_prompt, texts.hires_negative_prompt
+        plan = replace(plan, hires=hires_pass(request, options, plan, own, hires_extra))
     return Translated(
         plan=plan,
         options=options,
         schedule_label=schedule.label,
         extra=MappingProxyType({**hires_extra, **extra}),
-        warnings=warnings + missed + guessed + _unheeded(request, options, prompts[0]),
+        warnings=warnings + missed + guessed + _unheeded(request, options, texts.prompt),
     )
 
 
@@ -161,6 +144,29 @@ def _checkpoint(
     if not name:
         return fallback, ()
     return fallback, (f"unknown checkpoint {name!r}: used {fallback.title}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """A request's prompts with styles, without comments; "" where a hires prompt is not given."""
+
+    prompt: str
+    negative_prompt: str
+    hires_prompt: str
+    hires_negative_prompt: str
+
+
+def _texts(request: Txt2ImgRequest, options: Options, styles: Mapping[str, Style]) -> _Texts:
+    added = chosen(request.styles or (), styles)
+    prompts = [style.prompt for style in added]
+    negatives = [style.negative_prompt for style in added]
+    hires, hires_negative = request.hr_prompt, request.hr_negative_prompt
+    return _Texts(
+        prompt=_prompt(request.prompt, prompts, options),
+        negative_prompt=_prompt(request.negative_prompt, negatives, options),
+        hires_prompt=hires and _prompt(hires, prompts, options),
+        hires_negative_prompt=hires_negative and _prompt(hires_negative, negatives, options),
+    )
 
 
 def _prompt(text: str, styles: Sequence[str], options: Options) -> str:

@@ -1,25 +1,24 @@
 """The wire's hires fields."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipelines.plan import HiresPass, SamplerSpec
+from pipelines.plan import HiresPass, Txt2ImgPlan
 from server.errors import ApiError
-from server.hires import FirstPass, hires_pass
+from server.hires import hires_pass
 from server.options import Options
 from server.schemas.txt2img import Txt2ImgRequest
 
-FIRST = FirstPass(
-    width=64,
-    height=48,
-    sampler=SamplerSpec(name="Euler", schedule="automatic", steps=10),
-    prompts=("a", "a"),
-    negative_prompts=("b", "b"),
+from .fakes import plan
+
+FIRST = replace(
+    plan(images=2, steps=10), height=48, prompts=("a", "a"), negative_prompts=("b", "b")
 )
 
 
-def hires(first: FirstPass = FIRST, /, **fields: Any) -> tuple[HiresPass, dict[str, object]]:
+def hires(first: Txt2ImgPlan = FIRST, /, **fields: Any) -> tuple[HiresPass, dict[str, object]]:
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
     own = request.hr_prompt, request.hr_negative_prompt
