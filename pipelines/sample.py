@@ -67,8 +67,10 @@ def sample(
     try:
         latents = yield from guided(sampling, guidance, denoiser, watch, order=order)
     except Stopped:
+        # nothing denoised yet: what the pass began with, but not with the noise on it
+        begun = x if wanted.latents is None else wanted.latents
         newest = watch.denoised
-        latents = x if newest is None else cast(Tensor, newest)
+        latents = begun if newest is None else cast(Tensor, newest)
     watch.end_pass()
     return latents
 
@@ -96,7 +98,10 @@ def _timestep_path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
         whole = unipc_sigmas(wanted.spec, table) if sampler.own_grid else sigmas
         return _Path(whole, whole[0])
     count = wanted.last_steps - 1
-    kept, start = sigmas[len(sigmas) - count :], sigmas[-count - 1]
+    start = sigmas[-count - 1]
+    if count == 0:  # one step is none between two time steps
+        return _Path([start], start)
+    kept = sigmas[-count:]
     if sampler.own_grid:
         kept = unipc_sigmas(wanted.spec, table, steps=count, from_timestep=table.timestep(kept[0]))
     return _Path(kept, start)

@@ -15,6 +15,8 @@ from .schemas.txt2img import Txt2ImgRequest
 _INHERIT = ("", "string", "Use same sampler", "Use same scheduler", "Use same checkpoint")
 _DEFAULT_DENOISING = 0.75
 _SMALLEST = 16
+#: steps of the whole schedule whose end the second pass runs
+_LONGEST_SCHEDULE = 100_000
 #: openOutpaint's spelling of a latent upscaler
 _SPELLINGS: Mapping[str, str] = {"Latent (bicubic, antialiased)": "Latent (bicubic antialiased)"}
 
@@ -50,6 +52,13 @@ def hires_pass(
             f"hires size {size[0]}x{size[1]}: allowed are sides from {_SMALLEST} and at most "
             f"{MAX_PIXELS} pixels",
         )
+    steps = request.hr_second_pass_steps or first.sampler.steps
+    if denoising and steps / denoising > _LONGEST_SCHEDULE:
+        raise ApiError(
+            422,
+            f"denoising_strength {denoising}: its schedule of {steps / denoising:.0f} steps is too "
+            f"long; allowed are at most {_LONGEST_SCHEDULE}, or 0",
+        )
     if request.hr_second_pass_steps:
         extra["Hires steps"] = request.hr_second_pass_steps
     if request.hr_upscaler is not None:
@@ -60,7 +69,7 @@ def hires_pass(
         crop=crop,
         upscaler=_upscaler(request.hr_upscaler),
         denoising=denoising,
-        steps=request.hr_second_pass_steps or first.sampler.steps,
+        steps=steps,
         sampler=sampler,
         prompts=(prompt,) * len(first.prompts) if prompt else first.prompts,
         negative_prompts=((negative,) * len(first.prompts) if negative else first.negative_prompts),

@@ -76,3 +76,21 @@ def test_every_sampler_goes_on_from_latents(sampler: Any) -> None:
     assert timesteps[0] < 700
     assert min(timesteps) >= 0
     assert watch.progress().done == 1
+
+
+def test_a_pass_stopped_before_its_first_step_gives_back_its_latents() -> None:
+    """Not these with noise on them: a skip may come between the two passes of the hires fix."""
+    watch = Watch(batch_count=1, steps=1)
+    watch.skip()
+    sampling = sample(from_latents(spec("Euler", steps=10), 4), guidance(), ToyCheckpoint(), watch)  # type: ignore[arg-type]
+    assert torch.equal(finish(sampling, lambda step: pytest.fail("asked the model")), LATENTS)
+
+
+@pytest.mark.parametrize("name", ["DDIM", "DDIM CFG++", "PLMS", "UniPC"])
+def test_one_last_step_on_time_steps_leaves_the_latents_all_but_alone(name: str) -> None:
+    toy = ToyCheckpoint()
+    wanted = from_latents(spec(name, steps=2), 1)
+    watch = Watch(batch_count=1, steps=1)
+    latents = finish(sample(wanted, guidance(), toy, watch), lambda step: answer(step, toy))  # type: ignore[arg-type]
+    assert torch.allclose(latents, LATENTS, atol=0.3)
+    assert watch.progress().done == 1

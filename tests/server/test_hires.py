@@ -100,6 +100,7 @@ def test_spellings_of_latent_upscalers() -> None:
         ({"hr_checkpoint_name": "other"}, 501, "hr_checkpoint_name"),
         ({"hr_resize_x": 8}, 422, "hires size 8x6"),
         ({"hr_scale": 0}, 422, "hires size 0x0"),
+        ({"denoising_strength": 1e-9}, 422, "denoising_strength 1e-09: its schedule"),
         ({"hr_resize_x": 8192, "hr_resize_y": 8192}, 422, "at most"),
     ],
 )
