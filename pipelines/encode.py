@@ -30,7 +30,7 @@ class Texts:
 
 def model_calls(spec: SamplerSpec) -> int:
     """The model calls over which prompts change: two a step for second-order samplers."""
-    return spec.steps * (2 if find_sampler(spec.name).second_order else 1)
+    return spec.steps * find_sampler(spec.name).calls_a_step
 
 
 def encode_texts(

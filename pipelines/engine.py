@@ -28,6 +28,7 @@ from models.manager import CheckpointManager
 from . import conditioning, preview
 from .forward import predict_rows
 from .generate import GeneratedImage, txt2img
+from .pixels import from_bytes, to_bytes
 from .plan import Txt2ImgPlan
 from .steps import Decode, Encode, EncodeImage, Predict, Step, Stepping
 from .watch import Watch
@@ -226,7 +227,7 @@ class Engine:
         if isinstance(step, Encode):
             run.advance(conditioning.encode(run.checkpoint, step))
         elif isinstance(step, EncodeImage):
-            run.advance(_latents(run.checkpoint, step.pixels))
+            run.advance(run.checkpoint.encode_image(from_bytes(step.pixels)))
         else:
             run.advance(_pictures(run.checkpoint, step.latents))
 
@@ -265,15 +266,7 @@ def _attempt(action: Callable[..., Any], *arguments: Any) -> tuple[Any, Exceptio
 
 
 def _pictures(checkpoint: "Checkpoint", latents: Tensor) -> NDArray[np.uint8]:
-    """Decode latents to uint8 [N,H,W,3]; 255 x is truncated as the reference does."""
+    """Decode latents to uint8 [N,H,W,3]."""
     if not bool(torch.isfinite(latents).all()):
         raise NansException("UNet")
-    pixels = checkpoint.decode(latents)
-    scaled = 255.0 * ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
-    return np.asarray(scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), np.uint8)
-
-
-def _latents(checkpoint: "Checkpoint", pixels: NDArray[np.uint8]) -> Tensor:
-    """Encode pictures, uint8 [N,H,W,3]."""
-    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
-    return checkpoint.encode_image(scaled * 2.0 - 1.0)
+    return to_bytes(checkpoint.decode(latents))

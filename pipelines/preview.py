@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .pixels import to_bytes
+
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
 
@@ -28,5 +30,4 @@ def draw(checkpoint: "Checkpoint", latents: Tensor) -> NDArray[np.uint8]:
     else:
         to_rgb = torch.tensor(_SD1_TO_RGB, device=latents.device)
         pixels = torch.einsum("nchw,cr->nrhw", latents.float(), to_rgb)
-    scaled = 255.0 * ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
-    return np.asarray(scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy(), np.uint8)
+    return to_bytes(pixels)

@@ -54,7 +54,9 @@ def sample(
     if sampler.consistency:
         table = table.subset(CONSISTENCY_STEPS)
     path = _path(sampler, wanted, table)
-    spec = wanted.spec if wanted.latents is None else _shortened(wanted)
+    spec = wanted.spec
+    if wanted.latents is not None:
+        spec = replace(spec, steps=wanted.last_steps)
     shape = (checkpoint.latent_channels, wanted.height // SCALE, wanted.width // SCALE)
     noise = BatchNoise(wanted.seeds, shape, checkpoint.device, path.sigmas)
     x = _start(sampler, wanted, path, noise.first())
@@ -63,9 +65,8 @@ def sample(
         table=table, prediction=checkpoint.prediction, consistency=sampler.consistency
     )
     sampling = sampler.function(x, path.sigmas, noise, spec)
-    order = 2 if sampler.second_order else 1
     try:
-        latents = yield from guided(sampling, guidance, denoiser, watch, order=order)
+        latents = yield from guided(sampling, guidance, denoiser, watch, order=sampler.calls_a_step)
     except Stopped:
         # nothing denoised yet: what the pass began with, but not with the noise on it
         begun = x if wanted.latents is None else wanted.latents
@@ -73,10 +74,6 @@ def sample(
         latents = begun if newest is None else cast(Tensor, newest)
     watch.end_pass()
     return latents
-
-
-def _shortened(wanted: Pass) -> SamplerSpec:
-    return replace(wanted.spec, steps=wanted.last_steps)
 
 
 def _path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:

@@ -45,7 +45,6 @@ def describe(translated: Translated, checkpoint: CheckpointInfo, index: int) -> 
         "Clip skip": plan.encoding.clip_skip if plan.encoding.clip_skip > 1 else None,
         "ENSD": seeds.eta_delta or None if sampler.uses_ensd else None,
         "RNG": seeds.source if seeds.source != "GPU" else None,
-        "Denoising strength": translated.extra.get("Denoising strength"),
         **translated.extra,
         **_hires_prompts(plan, index),
         "Version": COMPATIBLE_VERSION if options.add_version_to_infotext else None,

@@ -101,7 +101,7 @@ def _range(options: Options, used: str, extra: dict[str, object]) -> dict[str, f
     """The ends and the shape of the schedule where a setting changes them."""
     if used == AUTOMATIC.name:
         return {}
-    schedule = next(s for s in SCHEDULES if s.name == used)
+    schedule = find_schedule(used)
     extra["Schedule type"] = schedule.label
     low, high, rho = options.sigma_min, options.sigma_max, options.rho
     if used == "karras" and options.use_old_karras_scheduler_sigmas:

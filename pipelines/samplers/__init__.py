@@ -52,6 +52,11 @@ class Sampler:
     takes: frozenset[str] = frozenset()
 
     @property
+    def calls_a_step(self) -> int:
+        """The model calls that a step takes."""
+        return 2 if self.second_order else 1
+
+    @property
     def options(self) -> Mapping[str, str | bool]:
         """The traits in the wire's words, in its order."""
         traits: dict[str, str | bool] = {}
