@@ -85,37 +85,59 @@ def _padded(context: Tensor, length: int, filler: Tensor) -> Tensor:
     return torch.cat([context, *[filler.expand(context.shape[0], -1, -1)] * max(missing, 0)], dim=1)
 
 
-def _mix(
-    step: Denoise | DenoiseApart, call: int, guidance: Guidance, denoiser: Denoiser
-) -> Generator[Predict, Any, tuple[Tensor, Tensor]]:
-    """The guided and the unconditional answer (the conditional one where that is left out)."""
-    x, sigma = step.x, step.sigma
-    parts = [(i, part) for i, image in enumerate(guidance.conds) for part in image]
-    images = [i for i, _ in parts]
-    cond = _stacked([part.timeline.at(call) for _, part in parts])
-    uncond = _stacked([timeline.at(call) for timeline in guidance.unconds])
-    if guidance.filler is not None:
-        longest = max(cond.shape[1], uncond.shape[1])
-        cond = _padded(cond, longest, guidance.filler)
-        uncond = _padded(uncond, longest, guidance.filler)
-    apart = isinstance(step, DenoiseApart)
-    alone = not apart and guidance.without_uncond(call, sigma)
-    spread = x if images == list(range(x.shape[0])) else x[images]
-    rows = [denoiser.row(spread, sigma, cond)]
-    if not alone:
-        rows.append(denoiser.row(x, sigma, uncond))
-    answers = yield Predict(tuple(rows))
-    answered = denoiser.denoised(spread, sigma, answers[0])
-    base = (
-        answered[[images.index(i) for i in range(x.shape[0])]]
-        if alone
-        else denoiser.denoised(x, sigma, answers[1])
-    )
-    scale = guidance.scale * (step.scale if isinstance(step, DenoiseApart) else 1.0)
-    weights = torch.tensor([part.weight for _, part in parts], device=x.device) * scale
-    differences = (answered - base[images]) * weights.view(-1, 1, 1, 1)
-    guided = base.index_add(0, torch.tensor(images, device=x.device), differences)
-    return guided, base
+class _Mixer:
+    """Turns a sampler's wishes into rows and mixes the answers.
+
+    What stays the same over a pass is put on the device once, so that no step waits for a copy.
+    """
+
+    def __init__(self, guidance: Guidance, denoiser: Denoiser, device: torch.device) -> None:
+        """Guide by `guidance` on `device`, where the latents are."""
+        self._guidance = guidance
+        self._denoiser = denoiser
+        placed = [(i, part) for i, image in enumerate(guidance.conds) for part in image]
+        images = [i for i, _ in placed]
+        self._parts = [part for _, part in placed]
+        self._one_each = images == list(range(len(guidance.conds)))
+        self._images = torch.tensor(images, device=device)
+        first = [images.index(i) for i in range(len(guidance.conds))]
+        self._first = torch.tensor(first, device=device)
+        weights = torch.tensor([part.weight for part in self._parts], device=device)
+        self._weights = weights.view(-1, 1, 1, 1)
+        self._stacks: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+
+    def mix(
+        self, step: Denoise | DenoiseApart, call: int
+    ) -> Generator[Predict, Any, tuple[Tensor, Tensor]]:
+        """The guided and the unconditional answer (the conditional one where that is left out)."""
+        x, sigma, scale = step.x, step.sigma, self._guidance.scale
+        alone = self._guidance.without_uncond(call, sigma)
+        if isinstance(step, DenoiseApart):
+            scale, alone = scale * step.scale, False
+        cond, uncond = self._contexts(call)
+        spread = x if self._one_each else x[self._images]
+        rows = [self._denoiser.row(spread, sigma, cond)]
+        if not alone:
+            rows.append(self._denoiser.row(x, sigma, uncond))
+        answers = yield Predict(tuple(rows))
+        answered = self._denoiser.denoised(spread, sigma, answers[0])
+        base = answered[self._first] if alone else self._denoiser.denoised(x, sigma, answers[1])
+        differences = (answered - base[self._images]) * (self._weights * scale)
+        return base.index_add(0, self._images, differences), base
+
+    def _contexts(self, call: int) -> tuple[Tensor, Tensor]:
+        """The conditional and the unconditional context of model call `call`."""
+        conds = [part.timeline.at(call) for part in self._parts]
+        unconds = [timeline.at(call) for timeline in self._guidance.unconds]
+        stage = tuple(id(context) for context in (*conds, *unconds))
+        if stage not in self._stacks:
+            cond, uncond = _stacked(conds), _stacked(unconds)
+            filler = self._guidance.filler
+            if filler is not None:
+                longest = max(cond.shape[1], uncond.shape[1])
+                cond, uncond = _padded(cond, longest, filler), _padded(uncond, longest, filler)
+            self._stacks[stage] = cond, uncond
+        return self._stacks[stage]
 
 
 def guided(
@@ -128,10 +150,11 @@ def guided(
     call = 0
     try:
         step = next(sampling)
+        mixer = _Mixer(guidance, denoiser, step.x.device)
         while True:
             if watch.stopping:
                 raise Stopped
-            denoised, uncond = yield from _mix(step, call, guidance, denoiser)
+            denoised, uncond = yield from mixer.mix(step, call)
             call += 1
             watch.stepped(math.ceil(call / order), denoised)
             answer = (denoised, uncond) if isinstance(step, DenoiseApart) else denoised
