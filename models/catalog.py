@@ -11,6 +11,7 @@ import structlog
 from tqdm import tqdm
 
 from .errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
+from .folders import is_text, printable, walk
 from .hashing import HashCache, legacy_hash, sha256
 from .header import read_header
 
@@ -182,7 +183,7 @@ class Catalog:
             self._check(self._explicit)
             yield self._info(self._explicit)
         for root in self._roots:
-            for path in _walk(root):
+            for path in walk(root):
                 if self._wanted(path):
                     try:
                         self._check(path)
@@ -199,7 +200,7 @@ class Catalog:
     def _check(self, path: Path) -> None:
         if not os.path.isfile(path):
             raise CheckpointNotFound(path, "no such file")
-        if not _is_text(path):
+        if not is_text(path):
             raise CorruptCheckpoint(path, "its name is not UTF-8")
         suffix = path.suffix.lower()
         if suffix == SAFETENSORS:
@@ -236,53 +237,10 @@ class Catalog:
         return replace(self._info(self._demo), embedded=True)
 
 
-def _walk(folder: Path, ancestors: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Yield a tree's files in natural order, a folder's own before its subfolders'.
-
-    Links are followed, as users link whole model folders in; a link back up is not.
-    """
-    real = os.path.realpath(folder)
-    if real in ancestors:
-        return
-    try:
-        entries = sorted(folder.iterdir(), key=lambda entry: _natural(entry.name))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        log.warning("folder skipped", path=_printable(folder), reason=error.strerror)
-        return
-    subfolders: list[Path] = []
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if os.path.isdir(entry):
-            subfolders.append(entry)
-        else:
-            yield entry
-    for subfolder in subfolders:
-        yield from _walk(subfolder, ancestors | {real})
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key: case aside, and numbers by value (`v2` before `v10`)."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", name.casefold())
-    ]
-
-
 def _without_extension(name: str) -> str:
     stem, extension = os.path.splitext(name)
     return stem if extension.lower() in (SAFETENSORS, PICKLE) else name
 
 
 def _warn_skipped(path: Path, reason: str) -> None:
-    log.warning("checkpoint skipped", path=_printable(path), reason=reason)
-
-
-def _printable(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _is_text(path: Path) -> bool:
-    return os.fsencode(path) == _printable(path).encode()
+    log.warning("checkpoint skipped", path=printable(path), reason=reason)
