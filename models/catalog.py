@@ -50,6 +50,11 @@ class CheckpointInfo:
         """The name clients choose by: `name`, or `name [short hash]` once hashed."""
         return self.name if self.sha256 is None else f"{self.name} [{self.short_hash}]"
 
+    @property
+    def short_title(self) -> str:
+        """The stem, or `stem [short hash]` once hashed, as infotexts name refiners."""
+        return self.stem if self.sha256 is None else f"{self.stem} [{self.short_hash}]"
+
     def aliases(self) -> tuple[str, ...]:
         """Every exact spelling by which a client may ask for this checkpoint."""
         names = [self.model_name, self.title, self.name, self.stem]
@@ -142,6 +147,20 @@ class Catalog:
         wanted = _without_extension(bare).casefold()
         alike = [info for info in index.entries if info.stem.casefold() == wanted]
         return alike[0] if len(alike) == 1 else None
+
+    def closest(self, name: str) -> CheckpointInfo | None:
+        """Look up as `find` does, then by a part of a title: the shortest that has it.
+
+        So are refiners and checkpoints of a hires pass chosen in the reference.
+        """
+        found = self.find(name)
+        if found is not None or not name:
+            return found
+        for part in (name, BRACKET.sub("", name)):
+            alike = [info for info in self._index.entries if part in info.title]
+            if alike:
+                return min(alike, key=lambda info: len(info.title))
+        return None
 
     def hash(self, info: CheckpointInfo) -> CheckpointInfo:
         """Return the entry with its sha256, reading the file where the hash is not yet known.

@@ -1,5 +1,6 @@
 """What a model's forward runs on: a checkpoint, and all that is put on it; torch-free."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from .catalog import CheckpointInfo
@@ -19,3 +20,13 @@ class ModelChoice:
     vae: VaeInfo | None = None
     networks: tuple[NetworkUse, ...] = ()
     tiling: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for choices that mean the same state: a hash that is known by now changes none."""
+        networks = tuple(
+            (use.network.path, use.text_weight, use.unet_weight, use.dyn_dim)
+            for use in self.networks
+        )
+        vae = None if self.vae is None else self.vae.path
+        return self.checkpoint.path, vae, networks, self.tiling

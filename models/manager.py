@@ -13,8 +13,12 @@ import structlog
 import torch
 
 from . import families
-from .catalog import Catalog, CheckpointInfo
+from .catalog import CheckpointInfo
+from .choice import ModelChoice
+from .embeddings.shelf import EmbeddingShelf
 from .families import Checkpoint
+from .fitting import Fitting
+from .library import Library
 
 log = structlog.get_logger(__name__)
 
@@ -23,22 +27,28 @@ log = structlog.get_logger(__name__)
 class _Resident:
     """A loaded checkpoint and its open borrows; `leaving` ones go when the last borrow ends."""
 
-    checkpoint: Checkpoint
+    fitting: Fitting
+    choice: ModelChoice
     borrows: int = 0
     leaving: bool = False
+
+    @property
+    def info(self) -> CheckpointInfo:
+        """Which checkpoint it is, hashed."""
+        return self.fitting.bare.info
 
 
 class CheckpointManager:
     """Keeps up to `limit` checkpoints on the device, the least recently used leaving first.
 
-    Safe for several threads. Nothing that is borrowed is ever put away: a swap waits for the
-    borrow to end, so a thread must not borrow a second checkpoint while it holds one that fills
-    the limit.
+    Safe for several threads. Nothing that is borrowed is ever put away or fitted otherwise: a swap
+    waits for the borrow to end, so a thread must not borrow a second time while it holds one.
     """
 
     def __init__(
         self,
-        catalog: Catalog,
+        library: Library,
+        embeddings: EmbeddingShelf,
         *,
         device: torch.device,
         dtype: torch.dtype,
@@ -46,7 +56,8 @@ class CheckpointManager:
         limit: int = 1,
     ) -> None:
         self.device = device
-        self._catalog = catalog
+        self._library = library
+        self._embeddings = embeddings
         self._dtype = dtype
         self._vae_dtype = vae_dtype
         self._limit = max(1, limit)
@@ -55,15 +66,15 @@ class CheckpointManager:
         self._changed = threading.Condition()
 
     @contextmanager
-    def borrow(self, info: CheckpointInfo) -> Iterator[Checkpoint]:
-        """Lend a checkpoint, loading (and, the first time, hashing) it where needed.
+    def borrow(self, choice: ModelChoice) -> Iterator[Checkpoint]:
+        """Lend a checkpoint fitted as `choice` wants it, loading and hashing it where needed.
 
         Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint; a failed load
         leaves what other borrowers hold as it is.
         """
-        resident = self._take(info)
+        resident = self._take(choice)
         try:
-            yield resident.checkpoint
+            yield resident.fitting.fit(choice)
         finally:
             with self._changed:
                 resident.borrows -= 1
@@ -75,7 +86,7 @@ class CheckpointManager:
         """Return the checkpoint used last of those that are loaded."""
         with self._changed:
             latest = next(reversed(self._resident.values()), None)
-            return None if latest is None else latest.checkpoint.info
+            return None if latest is None else latest.info
 
     def unload(self) -> None:
         """Free the device: idle checkpoints now, borrowed ones as soon as they come back."""
@@ -86,27 +97,37 @@ class CheckpointManager:
                     self._drop(resident)
             self._changed.notify_all()
 
-    def _take(self, info: CheckpointInfo) -> _Resident:
+    def _take(self, choice: ModelChoice) -> _Resident:
+        path = choice.checkpoint.path
         with self._changed:
-            while (resident := self._resident.get(info.path)) is None and self._loading:
+            while self._must_wait(self._resident.get(path), choice):
                 self._changed.wait()
+            resident = self._resident.get(path)
             if resident is not None:
                 resident.borrows += 1
-                self._resident.move_to_end(info.path)
+                resident.choice = choice
+                self._resident.move_to_end(path)
                 return resident
             self._loading = True
         try:
-            return self._load(info)
+            return self._load(choice)
         finally:
             with self._changed:
                 self._loading = False
                 self._changed.notify_all()
 
-    def _load(self, info: CheckpointInfo) -> _Resident:
+    def _must_wait(self, resident: _Resident | None, choice: ModelChoice) -> bool:
+        """Whether another load is under way, or somebody holds it as another choice wants it."""
+        if resident is None:
+            return self._loading
+        return resident.borrows > 0 and resident.choice.key != choice.key
+
+    def _load(self, choice: ModelChoice) -> _Resident:
         """Load a checkpoint that is not resident; one thread at a time is let in here."""
+        info = choice.checkpoint
         # Refused before anything is put away for it, where the header alone shows the fault.
         families.check(info)
-        hashed = self._catalog.hash(info)
+        hashed = self._library.checkpoints.hash(info)
         with self._changed:
             self._make_room()
         started = time.perf_counter()
@@ -115,11 +136,17 @@ class CheckpointManager:
             device=self.device,
             dtype=self._dtype,
             vae_dtype=self._vae_dtype,
-            allow_pickle=self._catalog.allow_pickle,
+            allow_pickle=self._library.checkpoints.allow_pickle,
         )
         seconds = round(time.perf_counter() - started, 2)
         log.info("checkpoint loaded", name=hashed.title, family=checkpoint.family, seconds=seconds)
-        resident = _Resident(checkpoint=checkpoint, borrows=1)
+        fitting = Fitting(
+            checkpoint,
+            self._embeddings,
+            vae_dtype=self._vae_dtype,
+            allow_pickle=self._library.checkpoints.allow_pickle,
+        )
+        resident = _Resident(fitting=fitting, choice=choice, borrows=1)
         with self._changed:
             self._resident[info.path] = resident
         return resident
@@ -133,10 +160,10 @@ class CheckpointManager:
                 self._drop(idle)
 
     def _drop(self, resident: _Resident) -> None:
-        del self._resident[resident.checkpoint.info.path]
-        log.info("checkpoint unloaded", name=resident.checkpoint.info.title)
+        del self._resident[resident.info.path]
+        log.info("checkpoint unloaded", name=resident.info.title)
         # Modules hold reference cycles, so the memory would stay until some later collection.
-        del resident.checkpoint
+        del resident.fitting
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

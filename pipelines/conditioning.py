@@ -29,7 +29,11 @@ def encode(checkpoint: "Checkpoint", wanted: Encode) -> Tensor:
 def _encode_place(checkpoint: "Checkpoint", wanted: Encode, chunks: Sequence[Chunk]) -> Tensor:
     """The encoder's output [texts,77,D] for one chunk of each text, weighted."""
     ids = torch.tensor([chunk.ids for chunk in chunks], device=checkpoint.device)
-    states = checkpoint.encode_tokens(ids, wanted.encoding.clip_skip)
+    vectors = [
+        [(each.position, each.embedding.tensors[0]) for each in chunk.insertions]
+        for chunk in chunks
+    ]
+    states = checkpoint.encode_tokens(ids, wanted.encoding.clip_skip, vectors)
     if wanted.encoding.emphasis not in ("Original", "No norm"):
         return states
     weights = torch.tensor([chunk.weights for chunk in chunks], device=states.device)

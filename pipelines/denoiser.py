@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from .schedules import SigmaTable
@@ -26,9 +27,12 @@ class Denoiser:
     prediction: Literal["epsilon", "v"]
     consistency: bool = False
 
-    def row(self, x: Tensor, sigma: float, context: Tensor) -> Row:
-        """The model's input for latents `x` at `sigma`."""
-        return Row(x / math.sqrt(sigma**2 + 1), self.table.timestep(sigma), context)
+    def row(self, x: Tensor, sigma: float, context: Tensor, shown: Tensor | None = None) -> Row:
+        """The model's input for latents `x` at `sigma`, with what it is `shown` beside them."""
+        scaled = x / math.sqrt(sigma**2 + 1)
+        if shown is not None:
+            scaled = torch.cat([scaled, shown.to(scaled)], dim=1)
+        return Row(scaled, self.table.timestep(sigma), context)
 
     def denoised(self, x: Tensor, sigma: float, output: Tensor) -> Tensor:
         """The noise-free latents that the raw `output` means."""

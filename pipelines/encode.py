@@ -1,15 +1,16 @@
 """A batch's prompts become what guides it: editing, composition, chunks, the text encoder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .effects import Effects
 from .guidance import Guidance, Part, Timeline
-from .plan import Encoding, SamplerSpec, Txt2ImgPlan
-from .prompt.chunks import Chunk, chunk_prompt
+from .plan import Encoding, Plan, SamplerSpec
+from .prompt.chunks import Chunk, chunk_prompt, used_embeddings
 from .prompt.composition import split_composition
 from .prompt.editing import Timing, parse_editing
 from .prompt.networks import split_networks
@@ -17,7 +18,7 @@ from .samplers import find_sampler
 from .steps import Encode, Stepping
 
 if TYPE_CHECKING:
-    from models.families.base import Checkpoint
+    from models.families.base import ModelTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,57 +34,77 @@ def model_calls(spec: SamplerSpec) -> int:
     return spec.steps * find_sampler(spec.name).calls_a_step
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """Encodes the prompts of a pass; equal ones are encoded once."""
+
+    timing: Timing
+    encoding: Encoding
+    traits: "ModelTraits"
+    effects: Effects | None
+    known: dict[tuple[str, str], Timeline] = field(default_factory=dict)
+
+    def timeline(self, kind: str, prompt: str) -> Stepping[Timeline]:
+        """The conditioning of a prompt over the model calls that `timing` counts."""
+        if (kind, prompt) not in self.known:
+            self.known[kind, prompt] = yield from self._encode(kind, prompt)
+        return self.known[kind, prompt]
+
+    def _encode(self, kind: str, prompt: str) -> Stepping[Timeline]:
+        stages = parse_editing(prompt, self.timing)
+        texts = tuple(dict.fromkeys(stage.text for stage in stages))
+        *chunks, (empty,) = (self._chunks(text) for text in (*texts, ""))
+        if self.effects is not None:
+            used = used_embeddings(chunks)
+            self.effects.encoded(kind, prompt, ((each.name, each.short_hash) for each in used))
+        answer: Tensor = yield Encode(tuple(chunks), empty, self.encoding)
+        contexts = dict(zip(texts, torch.split(answer, 1), strict=True))
+        return Timeline(
+            tuple(stage.end for stage in stages), tuple(contexts[stage.text] for stage in stages)
+        )
+
+    def _chunks(self, text: str) -> tuple[Chunk, ...]:
+        return chunk_prompt(
+            text,
+            self.traits.tokenizer,
+            backtrack=self.encoding.comma_backtrack,
+            emphasis=self.encoding.emphasis != "None",
+            embeddings=self.traits.embeddings,
+        )
+
+
 def encode_texts(
-    texts: Texts, timing: Timing, plan: Txt2ImgPlan, checkpoint: "Checkpoint"
+    texts: Texts,
+    timing: Timing,
+    calls: int,
+    plan: Plan,
+    traits: "ModelTraits",
+    effects: Effects | None,
 ) -> Stepping[Guidance]:
-    """What guides the images of `texts` over a pass; equal prompts are encoded once."""
-    known: dict[str, Timeline] = {}
+    """What guides the images of `texts` over a pass of `calls`; equal prompts are encoded once.
 
-    def timeline(prompt: str) -> Stepping[Timeline]:
-        if prompt not in known:
-            known[prompt] = yield from _timeline(prompt, timing, plan.encoding, checkpoint)
-        return known[prompt]
-
-    conds: list[tuple[Part, ...]] = []
+    What the prompts used is noted in `effects`, as in the reference by the first pass alone.
+    """
+    encoder = _Encoder(timing, plan.encoding, traits, effects)
     unconds: list[Timeline] = []
-    for prompt, negative in zip(texts.prompts, texts.negative_prompts, strict=True):
+    for negative in texts.negative_prompts:
+        unconds.append((yield from encoder.timeline("negative", negative)))
+    conds: list[tuple[Part, ...]] = []
+    for prompt in texts.prompts:
         parts: list[Part] = []
         # extra networks and AND are read from the positive prompt alone; elsewhere they are text
         for part in split_composition(split_networks(prompt)[0]):
-            parts.append(Part((yield from timeline(part.text)), part.weight))
+            parts.append(Part((yield from encoder.timeline("prompt", part.text)), part.weight))
         conds.append(tuple(parts))
-        unconds.append((yield from timeline(negative)))
     guided_by = plan.guidance
+    filler = (yield from encoder.timeline("filler", "")).contexts[0] if guided_by.pad else None
     return Guidance(
         conds=tuple(conds),
         unconds=tuple(unconds),
         scale=guided_by.scale,
-        calls=timing.steps,
+        calls=calls,
         s_min_uncond=guided_by.s_min_uncond,
         s_min_uncond_all=guided_by.s_min_uncond_all,
         skip_early=guided_by.skip_early,
-        filler=(yield from timeline("")).contexts[0] if guided_by.pad else None,
-    )
-
-
-def _timeline(
-    prompt: str, timing: Timing, encoding: Encoding, checkpoint: "Checkpoint"
-) -> Stepping[Timeline]:
-    """The conditioning of a prompt over the model calls that `timing` counts."""
-    stages = parse_editing(prompt, timing)
-    texts = tuple(dict.fromkeys(stage.text for stage in stages))
-    *chunks, (empty,) = (_chunks(text, encoding, checkpoint) for text in (*texts, ""))
-    answer: Tensor = yield Encode(tuple(chunks), empty, encoding)
-    contexts = dict(zip(texts, torch.split(answer, 1), strict=True))
-    return Timeline(
-        tuple(stage.end for stage in stages), tuple(contexts[stage.text] for stage in stages)
-    )
-
-
-def _chunks(text: str, encoding: Encoding, checkpoint: "Checkpoint") -> tuple[Chunk, ...]:
-    return chunk_prompt(
-        text,
-        checkpoint.tokenizer,
-        backtrack=encoding.comma_backtrack,
-        emphasis=encoding.emphasis != "None",
+        filler=filler,
     )

@@ -3,62 +3,116 @@
 It never calls the device: it yields what it needs (`steps.py`) and the engine answers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from models.choice import ModelChoice
+
+from .effects import Effects
 from .encode import Texts, encode_texts, model_calls
 from .guidance import Guidance
+from .guided import Lead
 from .hires import second_pass
-from .plan import BadPlan, Batch, Txt2ImgPlan
+from .img2img import Start, encode_start, redraw
+from .plan import Batch, Img2ImgPlan, Plan, Txt2ImgPlan
 from .prompt.editing import Timing
 from .sample import Pass, sample
-from .steps import Decode, Stepping
+from .shown import is_edit, is_inpainting, shown_nothing
+from .steps import Decode, Stepping, Use
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from models.families.base import Checkpoint
+    from models.families.base import ModelTraits
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class GeneratedImage:
-    """A finished picture, uint8 [H,W,3], and its place in the plan."""
+    """A finished picture, uint8 [H,W,3], and its place in the plan.
+
+    `latents` [C,h,w] are those it began with and those it ended with, where the mask of soft
+    inpainting is made from them.
+    """
 
     index: int
     pixels: NDArray[np.uint8]
+    latents: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
-def txt2img(
-    plan: Txt2ImgPlan, checkpoint: "Checkpoint", watch: Watch
-) -> Stepping[list[GeneratedImage]]:
-    """The pictures of a plan, batch by batch; fewer when interrupted.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Generated:
+    """What came of a plan; fewer pictures than asked for when interrupted."""
 
-    Raises `BadPlan` for a checkpoint that wants more than latents, such as an inpainting one.
+    images: list[GeneratedImage] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
+
+
+def generation(plan: Plan, watch: Watch) -> Stepping[Generated]:
+    """The pictures of a plan, batch by batch.
+
+    Raises `BadPlan` for a model that cannot draw it.
     """
-    if checkpoint.in_channels != checkpoint.latent_channels:
-        raise BadPlan(
-            f"checkpoint {plan.checkpoint.name!r} takes {checkpoint.in_channels} channels, as for "
-            f"inpainting: not supported yet; allowed: those that take {checkpoint.latent_channels}"
-        )
-    images: list[GeneratedImage] = []
+    done = Generated()
+    effects = done.effects
+    start: Start | None = None
     for batch in plan.batches():
         if watch.interrupted:
             break
         watch.begin_batch(batch.index)
-        guidance = yield from _encode(batch, plan, checkpoint)
-        first = Pass(spec=plan.sampler, seeds=batch.seeds, width=plan.width, height=plan.height)
-        latents = yield from sample(first, guidance, checkpoint, watch)
-        if plan.hires is not None and not watch.interrupted:
-            latents = yield from second_pass(latents, batch, plan, plan.hires, checkpoint, watch)
-        pixels = yield Decode(latents)
-        start = batch.index * plan.batch_size
-        images += [GeneratedImage(index=start + i, pixels=p) for i, p in enumerate(pixels)]
-    return images
+        traits = yield Use(batch.model)
+        effects.inpainting_model, effects.edit_model = is_inpainting(traits), is_edit(traits)
+        if isinstance(plan, Img2ImgPlan):
+            start = start or (yield from encode_start(plan, traits))
+            latents = yield from redraw(start, batch, plan, traits, watch, effects)
+        else:
+            assert isinstance(plan, Txt2ImgPlan)
+            latents = yield from _txt2img(batch, plan, traits, watch, effects)
+        pixels = yield Decode(latents, plan.vae_methods.decode)
+        for i, each in enumerate(pixels):
+            kept = _ends(plan, start, latents, i)
+            done.images.append(GeneratedImage(index=batch.start + i, pixels=each, latents=kept))
+    return done
 
 
-def _encode(batch: Batch, plan: Txt2ImgPlan, checkpoint: "Checkpoint") -> Stepping[Guidance]:
-    timing = Timing(steps=model_calls(plan.sampler), old=plan.encoding.old_editing)
+def _ends(
+    plan: Plan, start: Start | None, latents: Tensor, image: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The first and the last latents of a picture of soft inpainting."""
+    inpainting = plan.init.inpainting if isinstance(plan, Img2ImgPlan) else None
+    if start is None or inpainting is None or inpainting.soft is None:
+        return None
+    begun = start.latents[image if len(start.latents) > 1 else 0]
+    return begun.float().cpu().numpy(), latents[image].float().cpu().numpy()
+
+
+def loading(choice: ModelChoice) -> Stepping[Generated]:
+    """No pictures: only the model brought onto the device."""
+    yield Use(choice)
+    return Generated()
+
+
+def _txt2img(
+    batch: Batch, plan: Txt2ImgPlan, traits: "ModelTraits", watch: Watch, effects: Effects
+) -> Stepping[Tensor]:
+    calls = model_calls(plan.sampler)
+    timing = Timing(steps=calls, old=plan.encoding.old_editing)
     texts = Texts(batch.prompts, batch.negative_prompts)
-    return (yield from encode_texts(texts, timing, plan, checkpoint))
+
+    def guide(traits: "ModelTraits") -> Stepping[Guidance]:
+        method = plan.vae_methods.encode
+        shown = yield from shown_nothing(plan.width, plan.height, method, traits)
+        guidance = yield from encode_texts(texts, timing, calls, plan, traits, effects)
+        return replace(guidance, shown=shown)
+
+    refines_first = (
+        plan.hires is None or plan.refiner is None or plan.refiner.hires != "second pass"
+    )
+    lead = Lead(guide=guide, refining=plan.refiner if refines_first else None)
+    first = Pass(spec=plan.sampler, seeds=batch.seeds, width=plan.width, height=plan.height)
+    latents = yield from sample(first, lead, traits, watch, effects)
+    if plan.hires is not None and not watch.interrupted:
+        latents = yield from second_pass(latents, batch, plan, plan.hires, watch, effects)
+    return latents

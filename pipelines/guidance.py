@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .blend import Blend
 from .denoiser import Denoiser
-from .steps import Denoise, DenoiseApart, Predict, Sampling
-from .watch import Watch
-
-
-class Stopped(Exception):
-    """The job was told to stop or to skip; `Watch.denoised` holds what there is."""
+from .effects import Effects
+from .steps import Denoise, DenoiseApart, Predict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +43,10 @@ class Guidance:
 
     Below `s_min_uncond` every other model call (`s_min_uncond_all`: each) goes without the
     unconditional part, and so do the first `skip_early` of all `calls`. `filler` [1,77,D], the
-    conditioning of an empty prompt, lengthens the shorter of the two where it is given.
+    conditioning of an empty prompt, lengthens the shorter of the two where it is given. `shown`
+    [n,C,h,w] is what the model is given beside the latents (n is 1 or the number of images);
+    `image_scale` is how strongly that guides where it guides by itself (instruct-pix2pix,
+    https://arxiv.org/abs/2211.09800, eq. 3).
     """
 
     conds: tuple[tuple[Part, ...], ...]
@@ -57,15 +57,24 @@ class Guidance:
     s_min_uncond_all: bool = False
     skip_early: float = 0.0
     filler: Tensor | None = None
+    shown: Tensor | None = None
+    image_scale: float | None = None
 
-    def without_uncond(self, call: int, sigma: float) -> bool:
+    def without_uncond(self, call: int, sigma: float, effects: Effects) -> bool:
         """Whether model call `call` (from 0) at `sigma` is guided by the conditional part alone."""
-        if self.scale == 1 and all(sum(p.weight for p in parts) == 1 for parts in self.conds):
-            return True  # then the unconditional part has no weight
+        if self.image_scale is not None:  # the picture's guidance is read from it as well
+            return False
         if self.skip_early and call / self.calls <= self.skip_early:
+            effects.skipped_early = True
             return True
         odd = self.s_min_uncond_all or call % 2 == 1
-        return odd and sigma < self.s_min_uncond
+        if odd and sigma < self.s_min_uncond:
+            effects.skipped_small_sigma = True
+            return True
+        # the unconditional part may have no weight at all
+        return self.scale == 1 and all(
+            sum(part.weight for part in parts) == 1 for parts in self.conds
+        )
 
 
 def _stacked(contexts: Sequence[Tensor]) -> Tensor:
@@ -85,7 +94,7 @@ def _padded(context: Tensor, length: int, filler: Tensor) -> Tensor:
     return torch.cat([context, *[filler.expand(context.shape[0], -1, -1)] * max(missing, 0)], dim=1)
 
 
-class _Mixer:
+class Mixer:
     """Turns a sampler's wishes into rows and mixes the answers.
 
     What stays the same over a pass is put on the device once, so that no step waits for a copy.
@@ -105,27 +114,40 @@ class _Mixer:
         weights = torch.tensor([part.weight for part in self._parts], device=device)
         self._weights = weights.view(-1, 1, 1, 1)
         self._stacks: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self._shown: Tensor | None = None
+        if guidance.shown is not None:
+            self._shown = guidance.shown.expand(len(guidance.conds), -1, -1, -1)
 
     def mix(
-        self, step: Denoise | DenoiseApart, call: int
+        self, step: Denoise | DenoiseApart, call: int, effects: Effects
     ) -> Generator[Predict, Any, tuple[Tensor, Tensor]]:
         """The guided and the unconditional answer (the conditional one where that is left out)."""
-        x, sigma, scale = step.x, step.sigma, self._guidance.scale
-        alone = self._guidance.without_uncond(call, sigma)
+        guidance, x, sigma = self._guidance, step.x, step.sigma
+        alone = guidance.without_uncond(call, sigma, effects)
+        scale = guidance.scale
         if isinstance(step, DenoiseApart):
             scale, alone = scale * step.scale, False
-        cond, uncond = self._contexts(call)
+        cond, uncond = self._contexts(call, effects)
         spread = x if self._one_each else x[self._images]
-        rows = [self._denoiser.row(spread, sigma, cond)]
+        shown = self._shown
+        spread_shown = shown if shown is None or self._one_each else shown[self._images]
+        row, denoised = self._denoiser.row, self._denoiser.denoised
+        rows = [row(spread, sigma, cond, spread_shown)]
         if not alone:
-            rows.append(self._denoiser.row(x, sigma, uncond))
+            rows.append(row(x, sigma, uncond, shown))
+        if guidance.image_scale is not None and shown is not None:
+            rows.append(row(x, sigma, uncond, torch.zeros_like(shown)))
         answers = yield Predict(tuple(rows))
-        answered = self._denoiser.denoised(spread, sigma, answers[0])
-        base = answered[self._first] if alone else self._denoiser.denoised(x, sigma, answers[1])
+        answered = denoised(spread, sigma, answers[0])
+        base = answered[self._first] if alone else denoised(x, sigma, answers[1])
         differences = (answered - base[self._images]) * (self._weights * scale)
-        return base.index_add(0, self._images, differences), base
+        mixed = base.index_add(0, self._images, differences)
+        if guidance.image_scale is not None and shown is not None:
+            unseeing = denoised(x, sigma, answers[2])
+            mixed = mixed + (guidance.image_scale - 1) * (base - unseeing)
+        return mixed, base
 
-    def _contexts(self, call: int) -> tuple[Tensor, Tensor]:
+    def _contexts(self, call: int, effects: Effects) -> tuple[Tensor, Tensor]:
         """The conditional and the unconditional context of model call `call`."""
         conds = [part.timeline.at(call) for part in self._parts]
         unconds = [timeline.at(call) for timeline in self._guidance.unconds]
@@ -133,32 +155,24 @@ class _Mixer:
         if stage not in self._stacks:
             cond, uncond = _stacked(conds), _stacked(unconds)
             filler = self._guidance.filler
-            if filler is not None:
+            if filler is not None and cond.shape[1] != uncond.shape[1]:
                 longest = max(cond.shape[1], uncond.shape[1])
                 cond, uncond = _padded(cond, longest, filler), _padded(uncond, longest, filler)
+                effects.padded = True
             self._stacks[stage] = cond, uncond
         return self._stacks[stage]
 
 
-def guided(
-    sampling: Sampling, guidance: Guidance, denoiser: Denoiser, watch: Watch, *, order: int
-) -> Generator[Predict, Any, Tensor]:
-    """Drive a sampler of `order` model calls a step to its end; returns its latents.
+def blended(
+    step: Denoise | DenoiseApart, blend: Blend | None, *, before: bool
+) -> tuple[Denoise | DenoiseApart, Tensor | None]:
+    """The step with what is not repainted put back before the model sees it, and the change.
 
-    Raises `Stopped` before the next model call once the job was told to stop.
+    Samplers on time steps are blended before the call: their kept part is in variance-preserving
+    scale, which the latents at hand are not. What the blend changed is added to the answer, so that
+    the sampler reads from it the noise that the model saw in the blended latents.
     """
-    call = 0
-    try:
-        step = next(sampling)
-        mixer = _Mixer(guidance, denoiser, step.x.device)
-        while True:
-            if watch.stopping:
-                raise Stopped
-            denoised, uncond = yield from mixer.mix(step, call)
-            call += 1
-            watch.stepped(math.ceil(call / order), denoised)
-            answer = (denoised, uncond) if isinstance(step, DenoiseApart) else denoised
-            step = sampling.send(answer)
-    except StopIteration as end:
-        latents: Tensor = end.value
-        return latents
+    if blend is None or not before:
+        return step, None
+    seen = blend.at(step.x, step.sigma, scale=math.sqrt(1 + step.sigma**2))
+    return replace(step, x=seen), step.x - seen

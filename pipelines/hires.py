@@ -10,17 +10,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from .effects import Effects
 from .encode import Texts, encode_texts, model_calls
+from .guidance import Guidance
+from .guided import Lead
 from .noise import SCALE
+from .pictures.resize import STRETCH, resized
+from .pixels import from_bytes
 from .plan import Batch, HiresPass, Txt2ImgPlan
 from .prompt.editing import Timing
 from .sample import Pass, sample
-from .steps import Decode, EncodeImage, Stepping
-from .upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
+from .shown import is_inpainting, shown_nothing, shown_picture
+from .steps import Decode, EncodeImage, Stepping, Use
+from .upscalers import LATENT_UPSCALERS
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from models.families.base import Checkpoint
+    from models.families.base import ModelTraits
 
 
 def second_pass(
@@ -28,15 +34,20 @@ def second_pass(
     batch: Batch,
     plan: Txt2ImgPlan,
     hires: HiresPass,
-    checkpoint: "Checkpoint",
     watch: Watch,
+    effects: Effects,
 ) -> Stepping[Tensor]:
-    """Latents of the enlarged pictures."""
-    enlarged = yield from _enlarged(latents, hires)
+    """Latents of the enlarged pictures, on the model of the pass, which stays in use."""
+    if hires.upscaler in LATENT_UPSCALERS:
+        enlarged = _enlarged(latents, hires)
+    else:
+        bigger = _enlarged_pixels((yield Decode(latents, plan.vae_methods.decode)), hires)
+    traits = yield Use(plan.wearing(hires.model, hires.networks, batch.start))
+    if hires.upscaler not in LATENT_UPSCALERS:
+        enlarged = yield EncodeImage(from_bytes(bigger), plan.vae_methods.encode)
     if not hires.denoising:
         return enlarged
-    start = batch.index * plan.batch_size
-    chosen = slice(start, start + plan.batch_size)
+    chosen = slice(batch.start, batch.start + plan.batch_size)
     ran = replace(hires.sampler, steps=hires.steps)
     old = plan.encoding.old_editing
     timing = Timing(
@@ -46,7 +57,13 @@ def second_pass(
         old=old,
     )
     texts = Texts(hires.prompts[chosen], hires.negative_prompts[chosen])
-    guidance = yield from encode_texts(texts, timing, plan, checkpoint)
+
+    def guide(traits: "ModelTraits") -> Stepping[Guidance]:
+        shown = yield from _shown(enlarged, plan, traits)
+        calls = model_calls(ran)
+        guidance = yield from encode_texts(texts, timing, calls, plan, traits, None)
+        return replace(guidance, shown=shown)
+
     length = int(hires.steps / min(hires.denoising, 0.999))
     wanted = Pass(
         spec=replace(hires.sampler, steps=length),
@@ -55,17 +72,32 @@ def second_pass(
         height=enlarged.shape[2] * SCALE,
         latents=enlarged,
         last_steps=hires.steps,
+        extra_noise=plan.extra_noise,
     )
-    return (yield from sample(wanted, guidance, checkpoint, watch))
+    refiner = plan.refiner
+    refines = refiner is not None and refiner.hires != "first pass"
+    lead = Lead(guide=guide, refining=refiner if refines else None, number=1)
+    return (yield from sample(wanted, lead, traits, watch, effects))
 
 
-def _enlarged(latents: Tensor, hires: HiresPass) -> Stepping[Tensor]:
-    if hires.upscaler not in LATENT_UPSCALERS:
-        pixels = yield Decode(latents)
-        resampling = PIXEL_UPSCALERS[hires.upscaler]
-        bigger = np.stack([_resized(each, hires, resampling) for each in pixels])
-        encoded: Tensor = yield EncodeImage(bigger)
-        return encoded
+def _shown(enlarged: Tensor, plan: Txt2ImgPlan, traits: "ModelTraits") -> Stepping[Tensor | None]:
+    """What an inpainting model is shown: the first pass's picture, as far as it is not hidden."""
+    weight, methods = plan.guidance.mask_weight, plan.vae_methods
+    if weight == 1 or not is_inpainting(traits):
+        height, width = enlarged.shape[2] * SCALE, enlarged.shape[3] * SCALE
+        return (yield from shown_nothing(width, height, methods.encode, traits))
+    pixels = yield Decode(enlarged, methods.decode)
+    return (yield from shown_picture(from_bytes(pixels), None, weight, methods.encode, traits))
+
+
+def _enlarged_pixels(pixels: NDArray[np.uint8], hires: HiresPass) -> NDArray[np.uint8]:
+    """The first pass's pictures at the target size."""
+    size = hires.width, hires.height
+    images = (resized(Image.fromarray(each), STRETCH, *size, hires.upscaler) for each in pixels)
+    return np.stack([np.asarray(image) for image in images])
+
+
+def _enlarged(latents: Tensor, hires: HiresPass) -> Tensor:
     mode, antialias = LATENT_UPSCALERS[hires.upscaler]
     size = (hires.height // SCALE, hires.width // SCALE)
     big: Tensor = functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
@@ -84,19 +116,3 @@ def _cropped(latents: Tensor, hires: HiresPass) -> Tensor:
         spare_x // 2,
         right - spare_x // 2,
     )
-
-
-def _resized(
-    pixels: NDArray[np.uint8], hires: HiresPass, resampling: Image.Resampling
-) -> NDArray[np.uint8]:
-    image = Image.fromarray(pixels)
-    scale = max(hires.width / image.width, hires.height / image.height)
-    if scale > 1:
-        size = (
-            int(image.width * scale) // SCALE * SCALE,
-            int(image.height * scale) // SCALE * SCALE,
-        )
-        image = image.resize(size, resampling)
-    if image.size != (hires.width, hires.height):
-        image = image.resize((hires.width, hires.height), Image.Resampling.LANCZOS)
-    return np.asarray(image)

@@ -4,11 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from models.catalog import CheckpointInfo
+from models.choice import ModelChoice
+from models.networks.files import NetworkUse
+
+from .pictures.prepared import Prepared
 
 NoiseSource = Literal["CPU", "GPU", "NV"]
 UnipcSpacing = Literal["time_uniform", "time_quadratic", "logSNR"]
 Emphasis = Literal["None", "Ignore", "Original", "No norm"]
+VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
+HiresRefiner = Literal["first pass", "second pass", "both passes"]
 
 
 class BadPlan(ValueError):
@@ -81,6 +86,8 @@ class GuidanceSpec:
     """How strongly prompts guide, and where the unconditional part is left out.
 
     See `pipelines.guidance.Guidance`; `pad` lengthens the shorter of the two conditionings.
+    `image_scale` is how strongly an instruct-pix2pix model follows the picture it is given (None:
+    as the prompts do), `mask_weight` how much of the masked part an inpainting model is not shown.
     """
 
     scale: float
@@ -88,6 +95,29 @@ class GuidanceSpec:
     s_min_uncond_all: bool = False
     skip_early: float = 0.0
     pad: bool = False
+    image_scale: float | None = None
+    mask_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refining:
+    """Another checkpoint takes over once the share `at` of the noise levels is passed.
+
+    With `by_steps` the share is one of the steps. `hires` says in which passes of a hires fix.
+    """
+
+    model: ModelChoice
+    at: float | None
+    by_steps: bool = False
+    hires: HiresRefiner = "second pass"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeMethods:
+    """How latents become pictures, and pictures latents."""
+
+    decode: VaeMethod = "Full"
+    encode: VaeMethod = "Full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +125,8 @@ class HiresPass:
     """A second pass over the first one's latents, enlarged to `width` x `height` pixels.
 
     `crop` is what is kept of that, centred. `steps` are run at the end of a schedule so long that
-    they take `denoising` of it (`denoising` 0: none; the picture is only enlarged).
+    they take `denoising` of it (`denoising` 0: none; the picture is only enlarged). `model` is the
+    checkpoint it runs on, `networks` those of its own prompts, one entry an image.
     """
 
     width: int
@@ -107,23 +138,32 @@ class HiresPass:
     sampler: SamplerSpec
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
+    model: ModelChoice
+    networks: tuple[tuple[NetworkUse, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The images of a plan that are sampled together."""
+    """The images of a plan that are sampled together, and the model they start on."""
 
     index: int
+    start: int
+    model: ModelChoice
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     seeds: Seeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Txt2ImgPlan:
-    """Pictures from text: `prompts`, `negative_prompts` and `seeds` have one entry an image."""
+class Plan:
+    """What every generation needs.
 
-    checkpoint: CheckpointInfo
+    `prompts`, `negative_prompts`, `seeds` and `networks` have one entry an image (`networks` may be
+    empty: none at all); a batch wears the networks of its first image, as in the reference.
+    `extra_noise` is added to latents that a pass begins with.
+    """
+
+    model: ModelChoice
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
     seeds: Seeds
@@ -133,12 +173,20 @@ class Txt2ImgPlan:
     width: int
     height: int
     batch_size: int
-    hires: HiresPass | None = None
+    networks: tuple[tuple[NetworkUse, ...], ...] = ()
+    refiner: Refining | None = None
+    vae_methods: VaeMethods = VaeMethods()
+    extra_noise: float = 0.0
 
     @property
     def batch_count(self) -> int:
         """How many batches the images make."""
         return -(-len(self.prompts) // self.batch_size)
+
+    @property
+    def passes(self) -> int:
+        """How many passes of a sampler a batch takes."""
+        return 1
 
     def batches(self) -> Iterator[Batch]:
         """The images in groups of `batch_size`, in order."""
@@ -146,7 +194,42 @@ class Txt2ImgPlan:
             start, stop = index * self.batch_size, (index + 1) * self.batch_size
             yield Batch(
                 index=index,
+                start=start,
+                model=self.wearing(self.model, self.networks, start),
                 prompts=self.prompts[start:stop],
                 negative_prompts=self.negative_prompts[start:stop],
                 seeds=self.seeds.slice(start, stop),
             )
+
+    @staticmethod
+    def wearing(
+        model: ModelChoice, networks: tuple[tuple[NetworkUse, ...], ...], image: int
+    ) -> ModelChoice:
+        """`model` with the networks of one image."""
+        return replace(model, networks=networks[image]) if networks else model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Txt2ImgPlan(Plan):
+    """Pictures from text."""
+
+    hires: HiresPass | None = None
+
+    @property
+    def passes(self) -> int:
+        """One, or two with a hires pass."""
+        return 2 if self.hires else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Img2ImgPlan(Plan):
+    """Pictures from pictures: `init` is noised by `denoising` of the schedule and sampled again.
+
+    Without `fix_steps` the sampler runs that share of its steps, with it all of them, at the end of
+    a longer schedule. The noise is multiplied by `noise_multiplier`.
+    """
+
+    init: Prepared
+    denoising: float
+    fix_steps: bool = False
+    noise_multiplier: float = 1.0

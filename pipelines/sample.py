@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from .blend import Blend
 from .denoiser import Denoiser
-from .guidance import Guidance, Stopped, guided
+from .effects import Effects
+from .guided import Course, Lead, Stopped, guided
 from .noise import SCALE, BatchNoise
 from .plan import SamplerSpec, Seeds
 from .samplers import Sampler, find_sampler
@@ -16,7 +19,7 @@ from .steps import Stepping
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from models.families.base import Checkpoint
+    from models.families.base import ModelTraits
 
 #: the time steps that a latent consistency model was distilled on
 CONSISTENCY_STEPS = 50
@@ -26,7 +29,9 @@ CONSISTENCY_STEPS = 50
 class Pass:
     """What is sampled: `spec.steps` is the length of the schedule.
 
-    With `latents` [N,C,h,w] only its last `last_steps` steps are run, from these latents noised.
+    With `latents` [N,C,h,w] only its last `last_steps` steps are run, from these latents noised:
+    by the first noise times `noise_multiplier`, and `extra_noise` of it beside. `blend` keeps a
+    part of them.
     """
 
     spec: SamplerSpec
@@ -35,6 +40,9 @@ class Pass:
     height: int
     latents: Tensor | None = None
     last_steps: int = 0
+    noise_multiplier: float = 1.0
+    extra_noise: float = 0.0
+    blend: Blend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +54,44 @@ class _Path:
 
 
 def sample(
-    wanted: Pass, guidance: Guidance, checkpoint: "Checkpoint", watch: Watch
+    wanted: Pass, lead: Lead, traits: "ModelTraits", watch: Watch, effects: Effects
 ) -> Stepping[Tensor]:
     """Latents [N,C,h,w] of a pass; the newest denoised ones when it is stopped on the way."""
     sampler = find_sampler(wanted.spec.name)
-    table = SigmaTable.from_alphas(checkpoint.alphas_cumprod.tolist())
-    if sampler.consistency:
-        table = table.subset(CONSISTENCY_STEPS)
+    table = _denoiser(sampler, traits).table
     path = _path(sampler, wanted, table)
     spec = wanted.spec
     if wanted.latents is not None:
         spec = replace(spec, steps=wanted.last_steps)
-    shape = (checkpoint.latent_channels, wanted.height // SCALE, wanted.width // SCALE)
-    noise = BatchNoise(wanted.seeds, shape, checkpoint.device, path.sigmas)
-    x = _start(sampler, wanted, path, noise.first())
+    shape = (traits.latent_channels, wanted.height // SCALE, wanted.width // SCALE)
+    noise = BatchNoise(wanted.seeds, shape, traits.device, path.sigmas)
+    x = _start(sampler, wanted, path, noise.first() * wanted.noise_multiplier)
     watch.begin_pass(spec.steps)
-    denoiser = Denoiser(
-        table=table, prediction=checkpoint.prediction, consistency=sampler.consistency
+    course = Course(
+        lead=lead,
+        denoiser=partial(_denoiser, sampler),
+        order=sampler.calls_a_step,
+        blend=wanted.blend,
+        blend_before=sampler.on_timesteps,
     )
     sampling = sampler.function(x, path.sigmas, noise, spec)
     try:
-        latents = yield from guided(sampling, guidance, denoiser, watch, order=sampler.calls_a_step)
+        latents = yield from guided(sampling, course, traits, watch, effects)
     except Stopped:
         # nothing denoised yet: what the pass began with, but not with the noise on it
         begun = x if wanted.latents is None else wanted.latents
         newest = watch.denoised
         latents = begun if newest is None else cast(Tensor, newest)
     watch.end_pass()
-    return latents
+    return latents if wanted.blend is None else wanted.blend.result(latents)
+
+
+def _denoiser(sampler: Sampler, traits: "ModelTraits") -> Denoiser:
+    """How `sampler` asks the model of `traits`."""
+    table = SigmaTable.from_alphas(traits.alphas_cumprod.tolist())
+    if sampler.consistency:
+        table = table.subset(CONSISTENCY_STEPS)
+    return Denoiser(table=table, prediction=traits.prediction, consistency=sampler.consistency)
 
 
 def _path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
@@ -111,7 +129,9 @@ def _start(sampler: Sampler, wanted: Pass, path: _Path, noise: Tensor) -> Tensor
     full = sampler.on_timesteps or wanted.spec.sgm_noise_multiplier
     if wanted.latents is None:
         return noise * (math.sqrt(1 + first**2) if full else path.start)
+    noised = wanted.latents + noise * path.start
     if not sampler.on_timesteps:
-        return wanted.latents + noise * path.start
-    preserved = (wanted.latents + noise * path.start) / math.sqrt(1 + path.start**2)
-    return preserved * math.sqrt(1 + first**2)
+        return noised + noise * wanted.extra_noise
+    preserved = noised / math.sqrt(1 + path.start**2)
+    extra = noise * wanted.extra_noise / math.sqrt(1 + path.start**2)
+    return (preserved + extra) * math.sqrt(1 + first**2)

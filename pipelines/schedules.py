@@ -59,6 +59,10 @@ class SigmaTable:
         logs = np.interp(timestep, self.timesteps, self.log_sigmas)
         return np.asarray(np.exp(logs), np.float64)
 
+    def nearest(self, sigma: float) -> int:
+        """The index of the sigma that is nearest."""
+        return int(np.abs(self.sigmas - sigma).argmin())
+
     def timestep(self, sigma: float) -> float:
         """The time step of a sigma, clamped to the table: the inverse of `sigma`."""
         if self.quantized:

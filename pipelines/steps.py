@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from .plan import Encoding
+    from models.choice import ModelChoice
+
+    from .plan import Encoding, VaeMethod
     from .prompt.chunks import Chunk
 
 
@@ -60,19 +60,32 @@ class Encode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decode:
-    """Ask the VAE for the pictures of `latents` [N,4,h,w]. Answer: uint8 array [N,8h,8w,3]."""
+    """Ask for the pictures of `latents` [N,4,h,w]. Answer: uint8 array, [N,8h,8w,3] by the VAE."""
 
     latents: "Tensor"
+    method: "VaeMethod" = "Full"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodeImage:
-    """Ask the VAE for the latents of pictures, uint8 [N,H,W,3]. Answer: [N,4,H/8,W/8]."""
+    """Ask for the latents of pictures [N,3,H,W] in [-1,1]. Answer: [N,4,H/8,W/8]."""
 
-    pixels: "NDArray[np.uint8]"
+    pixels: "Tensor"
+    method: "VaeMethod" = "Full"
 
 
-Step = Predict | Encode | Decode | EncodeImage
+@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """Ask for the model that all later steps run on. Answer: its `ModelTraits`.
+
+    A generation may be put aside at this step until others are done with theirs; it must keep
+    nothing of an earlier model but its traits.
+    """
+
+    choice: "ModelChoice"
+
+
+Step = Predict | Encode | Decode | EncodeImage | Use
 
 Result = TypeVar("Result")
 #: A sampler under way: yields `Denoise` or its kin, receives latents, returns latents.

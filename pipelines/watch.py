@@ -44,12 +44,14 @@ class Watch:
     """
 
     def __init__(
-        self, *, batch_count: int, steps: int, preview_every: int = 0, passes: int = 1
+        self, *, batch_count: int = 0, steps: int = 1, preview_every: int = 0, passes: int = 1
     ) -> None:
         """Watch batches of `passes` passes; a preview every `preview_every` steps (0: none)."""
         self._lock = threading.Lock()
         self._batch_count = batch_count
         self._passes = passes
+        self._plans = 1
+        self._earlier = 0
         self._done = 0
         self._step = 0
         self._steps = steps
@@ -94,15 +96,27 @@ class Watch:
         """Whether the batch under way should end now."""
         return self._interrupted or self._skipped
 
+    def expect_plans(self, count: int) -> None:
+        """The job will carry out `count` plans, one after another."""
+        with self._lock:
+            self._plans = max(count, 1)
+
+    def begin_plan(self, *, batch_count: int, passes: int, steps: int, preview_every: int) -> None:
+        """A plan of these numbers comes next; those before it count as done."""
+        with self._lock:
+            self._earlier = -(-self._done // passes)
+            self._batch_count = max(self._earlier + batch_count, batch_count * self._plans)
+            self._passes, self._steps, self._preview_every = passes, steps, preview_every
+
     def begin(self) -> None:
         """The engine has taken the job up."""
         with self._lock:
-            self._started = time.monotonic()
+            self._started = self._started or time.monotonic()
 
     def begin_batch(self, index: int) -> None:
         """Batch `index` starts; a skip of the one before is done with."""
         with self._lock:
-            self._skipped, self._done = False, index * self._passes
+            self._skipped, self._done = False, (self._earlier + index) * self._passes
             self._step, self._preview_step, self.denoised = 0, 0, None
 
     def begin_pass(self, steps: int) -> None:

@@ -8,18 +8,22 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 
+from models.approx_files import find_approx
 from models.catalog import Catalog
 from models.demo import DEMO_CHECKPOINT
 from models.errors import CheckpointError
 from models.hashing import HashCache
+from models.library import Library
+from models.networks.files import NetworkCatalog
+from models.vae_files import VaeCatalog
 
 from . import errors, middleware
 from .api import ROUTERS
+from .choosing import model_choice
 from .jobs import Device, JobQueue
 from .options import OptionsStore
 from .services import Services
 from .settings import Settings
-from .translate import configured_checkpoint
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     services = Services(
         settings=settings,
         options=OptionsStore(settings.config_path),
-        catalog=_catalog(settings),
+        library=_library(settings),
         jobs=JobQueue(limit=settings.max_queue),
     )
 
@@ -59,17 +63,39 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _catalog(settings: Settings) -> Catalog:
-    catalog = Catalog(
-        settings.checkpoint_dirs,
-        explicit=settings.ckpt,
-        hashes=HashCache(settings.cache_path / "hashes.sqlite3"),
-        hashing=not settings.no_hashing,
-        allow_pickle=settings.allow_pickle,
-        demo=DEMO_CHECKPOINT,
+def _library(settings: Settings) -> Library:
+    """The catalogs of the folders that `settings` name, scanned."""
+    hashes = HashCache(settings.cache_path / "hashes.sqlite3")
+    hashing, allow_pickle = not settings.no_hashing, settings.allow_pickle
+    library = Library(
+        checkpoints=Catalog(
+            settings.checkpoint_dirs,
+            explicit=settings.ckpt,
+            hashes=hashes,
+            hashing=hashing,
+            allow_pickle=allow_pickle,
+            demo=DEMO_CHECKPOINT,
+        ),
+        vaes=VaeCatalog(
+            settings.vae_dirs,
+            settings.checkpoint_dirs,
+            hashes=hashes,
+            hashing=hashing,
+            allow_pickle=allow_pickle,
+            explicit=settings.vae_path,
+        ),
+        networks=NetworkCatalog(
+            (settings.lora_dir,),
+            hashes=HashCache(settings.cache_path / "networks.sqlite3"),
+            hashing=hashing,
+            allow_pickle=allow_pickle,
+        ),
+        approx=find_approx(settings.models_path, allow_pickle=allow_pickle),
     )
-    catalog.scan()
-    return catalog
+    library.checkpoints.scan()
+    library.vaes.scan()
+    library.networks.scan()
+    return library
 
 
 async def _warm_up(services: Services) -> None:
@@ -91,15 +117,16 @@ async def _warm_up(services: Services) -> None:
 
 def _build(services: Services) -> Device:
     runtime = importlib.import_module("server.runtime")
-    device: Device = runtime.build(services.settings, services.catalog)
+    device: Device = runtime.build(services.settings, services.library)
     return device
 
 
 async def _load_first(services: Services) -> None:
-    checkpoint = configured_checkpoint(services.options.current, services.catalog)
-    if checkpoint is None:
+    options = services.options.current
+    if not services.library.checkpoints.checkpoints():
         return
+    choice, _ = model_choice(options, options, services.library, tiling=options.tiling)
     try:
-        await services.jobs.load_checkpoint(checkpoint)
+        await services.jobs.load(choice)
     except (CheckpointError, OSError, RuntimeError) as error:
-        log.warning("checkpoint not loaded", name=checkpoint.name, error=repr(error))
+        log.warning("checkpoint not loaded", name=choice.checkpoint.name, error=repr(error))

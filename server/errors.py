@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from models.errors import ClipSkipOutOfRange
+from pipelines.pictures.errors import BadPicture
 from pipelines.plan import BadPlan
 
 from .imagecodec import BadImage, BadImageFormat, RemoteImage
@@ -57,6 +58,7 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
     {
         UnknownCheckpoint: Answer(status=500, error="RuntimeError"),
         BadPlan: Answer(status=422),
+        BadPicture: Answer(status=422),
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),
         RemoteImage: Answer(status=500, error="HTTPException", detail="Requests not allowed"),
@@ -83,6 +85,11 @@ _PYDANTIC_1: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """pydantic 2's error types -> pydantic 1's type and wording."""
+
+_CONTEXT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"value_error.const": ("given", "permitted")}
+)
+"""What is told beside an error's message, where it is not the limit."""
 
 _SHOWN_DOCUMENT = 200
 """Characters of an unreadable body that are sent back."""
@@ -155,8 +162,9 @@ def _pydantic_1(error: Mapping[str, Any]) -> dict[str, Any]:
     pydantic_2 = "missing" if no_body else error["type"]
     kind, message = _PYDANTIC_1.get(pydantic_2, (error["type"], error["msg"]))
     told = {"loc": list(error["loc"]), "msg": message, "type": kind}
-    limit = error.get("ctx", {}).get("limit_value")
-    return told if limit is None else {**told, "ctx": {"limit_value": limit}}
+    context = error.get("ctx", {})
+    shown = {key: context[key] for key in _CONTEXT.get(kind, ("limit_value",)) if key in context}
+    return {**told, "ctx": shown} if shown else told
 
 
 def _json_error(error: JSONDecodeError) -> dict[str, Any]:

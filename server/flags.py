@@ -150,6 +150,9 @@ _OWN = (
     _integer("--max-batch", OWN, "most rows that one forward of the model takes (16)", 16),
     _integer("--max-queue", OWN, "most jobs that wait; more are refused with 503 (128)", 128),
     _switch("--allow-pickle", OWN, "also load .ckpt files, by restricted unpickling"),
+    _switch(
+        "--old-sampler-names", OWN, "read plain sampler names as webui 1.4 did: no Karras etc."
+    ),
 )
 
 _IDLE_SWITCHES = (

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from models.library import Library
 from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
+from .choosing import other_checkpoint, worn_networks
 from .errors import ApiError
 from .options import Options
+from .prompts import hires_prompts
 from .sampling import resolve_sampler, sampler_spec, schedule_label
 from .schemas.limits import MAX_PIXELS
 from .schemas.txt2img import Txt2ImgRequest
+from .styles import Style
 
 _INHERIT = ("", "string", "Use same sampler", "Use same scheduler", "Use same checkpoint")
 _DEFAULT_DENOISING = 0.75
@@ -25,22 +29,24 @@ def hires_pass(
     request: Txt2ImgRequest,
     options: Options,
     first: Txt2ImgPlan,
-    own: tuple[str, str],
+    library: Library,
+    styles: Mapping[str, Style],
     extra: dict[str, object],
 ) -> HiresPass:
     """The second pass after `first`; its infotext parameters go to `extra`, in the wire's order.
 
-    `own` are its prompt and negative prompt, "" where it takes over the first pass's.
-
-    Raises `ApiError` for an unknown upscaler, and for another checkpoint.
+    Raises `ApiError` for an unknown upscaler or checkpoint.
     """
-    if (request.hr_checkpoint_name or "") not in _INHERIT:
-        raise ApiError(501, "hr_checkpoint_name is not supported yet by this version of Darkroom")
     denoising = request.denoising_strength
     denoising = _DEFAULT_DENOISING if denoising is None else max(denoising, 0.0)
     extra["Denoising strength"] = denoising
+    model = first.model
+    named = request.hr_checkpoint_name or ""
+    if named not in _INHERIT:
+        model = other_checkpoint(named, model, options, library)
+        extra["Hires checkpoint"] = model.checkpoint.short_title
     sampler = _sampler(request, options, first, extra)
-    prompt, negative = own
+    own = hires_prompts(request.hr_prompt, request.hr_negative_prompt, request, options, styles)
     extra["Hires prompt"] = extra["Hires negative prompt"] = None
     schedule = schedule_label(sampler)
     changed = schedule != schedule_label(first.sampler)
@@ -63,6 +69,9 @@ def hires_pass(
         extra["Hires steps"] = request.hr_second_pass_steps
     if request.hr_upscaler is not None:
         extra["Hires upscaler"] = request.hr_upscaler
+    count = len(first.prompts)
+    prompt = own.prompt or first.prompts[0]
+    networks, _ = worn_networks(prompt, library)
     return HiresPass(
         width=size[0],
         height=size[1],
@@ -71,8 +80,12 @@ def hires_pass(
         denoising=denoising,
         steps=steps,
         sampler=sampler,
-        prompts=(prompt,) * len(first.prompts) if prompt else first.prompts,
-        negative_prompts=((negative,) * len(first.prompts) if negative else first.negative_prompts),
+        prompts=(own.prompt,) * count if own.prompt else first.prompts,
+        negative_prompts=(
+            (own.negative_prompt,) * count if own.negative_prompt else first.negative_prompts
+        ),
+        model=model,
+        networks=() if request.disable_extra_networks else (networks.uses,) * count,
     )
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from models.catalog import CheckpointInfo
-from pipelines.plan import Txt2ImgPlan
+from models.choice import ModelChoice
+from pipelines.plan import Plan
 from pipelines.watch import Watch
 
 from .logging import job_bound
 
 if TYPE_CHECKING:
-    from pipelines.generate import GeneratedImage
+    from pipelines.generate import Generated
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +39,11 @@ class QueueFull(Exception):
 class Device(Protocol):
     """The device room as the queue sees it (`server.runtime` builds it)."""
 
-    def submit(self, plan: Txt2ImgPlan, watch: Watch) -> "Future[list[GeneratedImage]]":
+    def submit(self, plan: Plan, watch: Watch) -> "Future[Generated]":
         """Queue a plan; the future gives its pictures."""
 
-    def load(self, checkpoint: CheckpointInfo) -> "Future[list[GeneratedImage]]":
-        """Load a checkpoint in its turn; the future ends when it is on the device."""
+    def load(self, choice: ModelChoice) -> "Future[Generated]":
+        """Load a model in its turn; the future ends when it is on the device."""
 
     def memory(self) -> dict[str, Any]:
         """The device's memory, in the wire's shape."""
@@ -133,23 +133,23 @@ class JobQueue:
             finally:
                 self._jobs.remove(job)
 
-    async def run(self, job: Job, plan: Txt2ImgPlan) -> "list[GeneratedImage]":
+    async def run(self, job: Job, plan: Plan) -> "Generated":
         """The pictures of `plan`; raises what ended the job instead."""
         device = await self._get_device()
-        log.info("job accepted", kind=job.kind, checkpoint=plan.checkpoint.name)
+        log.info("job accepted", kind=job.kind, checkpoint=plan.model.checkpoint.name)
         pictures = asyncio.wrap_future(device.submit(plan, job.watch))
         await asyncio.wait([pictures])
         seconds = round(time.monotonic() - job.accepted, 2)
         if error := pictures.exception():
             log.warning("job failed", error=repr(error), seconds=seconds)
             raise error
-        log.info("job done", images=len(pictures.result()), seconds=seconds)
+        log.info("job done", images=len(pictures.result().images), seconds=seconds)
         return pictures.result()
 
-    async def load_checkpoint(self, checkpoint: CheckpointInfo) -> None:
-        """Load `checkpoint` in its turn; returns when it is on the device, raises why it is not."""
+    async def load(self, choice: ModelChoice) -> None:
+        """Load a model in its turn; returns when it is on the device, raises why it is not."""
         device = await self._get_device()
-        await asyncio.wrap_future(device.load(checkpoint))
+        await asyncio.wrap_future(device.load(choice))
 
     def device_memory(self) -> dict[str, Any]:
         """The device's memory in the wire's shape, or why it is not known."""

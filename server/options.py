@@ -58,7 +58,12 @@ class Options:
     sd_checkpoint_hash: str
     sd_checkpoints_limit: int
     sd_vae: str
+    sd_vae_overrides_per_model_preferences: bool
+    sd_vae_encode_method: str
+    sd_vae_decode_method: str
     auto_vae_precision: bool
+    disable_weights_auto_swap: bool
+    enable_quantization: bool
 
     emphasis: str
     comma_padding_backtrack: int
@@ -69,6 +74,22 @@ class Options:
     pad_cond_uncond: bool
     pad_cond_uncond_v0: bool
     batch_cond_uncond: bool
+
+    return_mask: bool
+    return_mask_composite: bool
+    hires_fix_refiner_pass: str
+    refiner_switch_by_sample_steps: bool
+    img2img_extra_noise: float
+    initial_noise_multiplier: float
+    img2img_color_correction: bool
+    img2img_fix_steps: bool
+    img2img_background_color: str
+    upscaler_for_img2img: str | None
+    overlay_inpaint: bool
+    save_init_img: bool
+    inpainting_mask_weight: float
+    lora_add_hashes_to_infotext: bool
+    textual_inversion_add_hashes_to_infotext: bool
 
     randn_source: str
     tiling: bool
@@ -98,6 +119,7 @@ class Options:
     use_downcasted_alpha_bar: bool
     use_old_karras_scheduler_sigmas: bool
     no_dpmpp_sde_batch_determinism: bool
+    darkroom_old_sampler_names: bool
 
     face_restoration: bool
     face_restoration_model: str

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,52 +10,107 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.catalog import CheckpointInfo
-from pipelines.plan import Txt2ImgPlan
+from models.vae_files import VaeInfo
+from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
 from pipelines.samplers import find_sampler
 
 from . import infotext
 from .imagecodec import Encoding, encode, to_base64
 from .options import Options
-from .schemas.txt2img import Txt2ImgRequest
+from .schemas.generation import GenerationRequest
 from .translate import Translated
+from .vae_methods import FULL
 
 if TYPE_CHECKING:
-    from pipelines.generate import GeneratedImage
+    from pipelines.effects import Effects
 
 #: the release of the reference whose behaviour infotexts promise; clients compare it
 COMPATIBLE_VERSION = "v1.10.1"
 
 
-def describe(translated: Translated, checkpoint: CheckpointInfo, index: int) -> str:
-    """The infotext of image `index`; `checkpoint` is the entry as it is after loading, hashed."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Known:
+    """What is known once a plan has run: files hashed by loading them, and what it did.
+
+    `refiner` is the checkpoint that took over, if one did.
+    """
+
+    checkpoint: CheckpointInfo
+    vae: VaeInfo | None
+    refiner: CheckpointInfo | None
+    effects: "Effects"
+
+
+def describe(translated: Translated, known: Known, index: int) -> str:
+    """The infotext of image `index`."""
     plan, options = translated.plan, translated.options
-    seeds, sampler = plan.seeds, find_sampler(plan.sampler.name)
-    varied = bool(seeds.subseed_strength)
+    seeds, sampler, vae = plan.seeds, find_sampler(plan.sampler.name), known.vae
+    varied, effects, weight = bool(seeds.subseed_strength), known.effects, plan.guidance.mask_weight
+    restored = translated.restore_faces and options.face_restoration_model
     fields: dict[str, object] = {
         "Steps": plan.sampler.steps,
         "Sampler": sampler.name,
         "Schedule type": translated.schedule_label,
         "CFG scale": plan.guidance.scale,
+        "Image CFG scale": plan.guidance.image_scale if effects.edit_model else None,
         "Seed": seeds.seeds[index],
+        "Face restoration": restored or None,
         "Size": f"{plan.width}x{plan.height}",
-        "Model hash": checkpoint.short_hash if options.add_model_hash_to_info else None,
-        "Model": checkpoint.stem if options.add_model_name_to_info else None,
+        "Model hash": known.checkpoint.short_hash if options.add_model_hash_to_info else None,
+        "Model": known.checkpoint.stem if options.add_model_name_to_info else None,
+        "VAE hash": vae.short_hash if vae and options.add_vae_hash_to_info else None,
+        "VAE": vae.name if vae and options.add_vae_name_to_info else None,
         "Variation seed": seeds.subseeds[index] if varied else None,
         "Variation seed strength": seeds.subseed_strength if varied else None,
         "Seed resize from": "{}x{}".format(*seeds.resize_from) if seeds.resize_from else None,
+        "Conditional mask weight": weight if effects.inpainting_model else None,
         "Clip skip": plan.encoding.clip_skip if plan.encoding.clip_skip > 1 else None,
         "ENSD": seeds.eta_delta or None if sampler.uses_ensd else None,
+        "Init image hash": translated.init_hash,
         "RNG": seeds.source if seeds.source != "GPU" else None,
-        **translated.extra,
+        "Tiling": True if plan.model.tiling else None,
+        **extra_parameters(translated, known),
         **_hires_prompts(plan, index),
         "Version": COMPATIBLE_VERSION if options.add_version_to_infotext else None,
     }
     return infotext.write(plan.prompts[index], plan.negative_prompts[index], fields)
 
 
-def _hires_prompts(plan: Txt2ImgPlan, index: int) -> dict[str, object]:
+def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
+    """The reply's `extra_generation_params`, in the wire's order."""
+    plan, options, effects = translated.plan, translated.options, known.effects
+    told = dict(translated.first)
+    if effects.embeddings and options.textual_inversion_add_hashes_to_infotext:
+        told["TI hashes"] = _ti_hashes(effects)
+    told |= translated.extra
+    if effects.skipped_early:
+        told["Skip Early CFG"] = plan.guidance.skip_early
+    if known.refiner is not None and plan.refiner is not None:
+        if plan.refiner.by_steps:
+            told["Refiner switch by sampling steps"] = True
+        if plan.passes > 1 and plan.refiner.hires != "second pass":
+            told["Hires refiner"] = plan.refiner.hires
+        told["Refiner"] = known.refiner.short_title
+        told["Refiner switch at"] = plan.refiner.at
+    if effects.skipped_small_sigma:
+        told["NGMS"] = plan.guidance.s_min_uncond
+        if plan.guidance.s_min_uncond_all:
+            told["NGMS all steps"] = True
+    if effects.padded:
+        told["Pad conds"] = True
+    if options.sd_vae_decode_method != FULL and plan.passes == 1:
+        told["VAE Decoder"] = options.sd_vae_decode_method
+    return told
+
+
+def _ti_hashes(effects: "Effects") -> str:
+    names = ((name.replace(":", "").replace(",", ""), code) for name, code in effects.embeddings)
+    return ", ".join(f"{name}: {code}" for name, code in names)
+
+
+def _hires_prompts(plan: Plan, index: int) -> dict[str, object]:
     """The second pass's prompts where they are its own."""
-    if plan.hires is None:
+    if not isinstance(plan, Txt2ImgPlan) or plan.hires is None:
         return {}
     prompt, negative = plan.hires.prompts[index], plan.hires.negative_prompts[index]
     return {
@@ -63,25 +119,47 @@ def _hires_prompts(plan: Txt2ImgPlan, index: int) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Told:
+    """What `info` says of a job's pictures as a whole; a script may say it in its own way."""
+
+    prompts: Sequence[str]
+    negative_prompts: Sequence[str]
+    seeds: Sequence[int]
+    subseeds: Sequence[int]
+    infotexts: Sequence[str]
+    extra: Mapping[str, object]
+    index_of_first_image: int = 0
+
+
+def told(translated: Translated, known: Known, infotexts: Sequence[str]) -> Told:
+    """What `info` says of one generation."""
+    plan = translated.plan
+    return Told(
+        prompts=plan.prompts,
+        negative_prompts=plan.negative_prompts,
+        seeds=plan.seeds.seeds,
+        subseeds=plan.seeds.subseeds,
+        infotexts=infotexts,
+        extra=extra_parameters(translated, known),
+    )
+
+
 def info(
-    request: Txt2ImgRequest,
-    translated: Translated,
-    checkpoint: CheckpointInfo,
-    infotexts: Sequence[str],
-    timestamp: str,
+    request: GenerationRequest, translated: Translated, known: Known, said: Told, timestamp: str
 ) -> str:
     """The reply's `info`: JSON text, keys in the wire's order."""
-    plan = translated.plan
-    resize_width, resize_height = request.seed_resize_from_w, request.seed_resize_from_h
+    plan, options, vae = translated.plan, translated.options, known.vae
+    restored = translated.restore_faces
     content: Mapping[str, object] = {
-        "prompt": plan.prompts[0],
-        "all_prompts": plan.prompts,
-        "negative_prompt": plan.negative_prompts[0],
-        "all_negative_prompts": plan.negative_prompts,
-        "seed": plan.seeds.seeds[0],
-        "all_seeds": plan.seeds.seeds,
-        "subseed": plan.seeds.subseeds[0],
-        "all_subseeds": plan.seeds.subseeds,
+        "prompt": said.prompts[0],
+        "all_prompts": said.prompts,
+        "negative_prompt": said.negative_prompts[0],
+        "all_negative_prompts": said.negative_prompts,
+        "seed": said.seeds[0],
+        "all_seeds": said.seeds,
+        "subseed": said.subseeds[0],
+        "all_subseeds": said.subseeds,
         "subseed_strength": plan.seeds.subseed_strength,
         "width": plan.width,
         "height": plan.height,
@@ -89,45 +167,49 @@ def info(
         "cfg_scale": plan.guidance.scale,
         "steps": plan.sampler.steps,
         "batch_size": plan.batch_size,
-        "restore_faces": False,
-        "face_restoration_model": None,
-        "sd_model_name": checkpoint.stem,
-        "sd_model_hash": checkpoint.short_hash,
-        "sd_vae_name": None,
-        "sd_vae_hash": None,
-        "seed_resize_from_w": resize_width,
-        "seed_resize_from_h": resize_height,
-        "denoising_strength": plan.hires.denoising if plan.hires else request.denoising_strength,
-        "extra_generation_params": dict(translated.extra),
-        "index_of_first_image": 0,
-        "infotexts": infotexts,
+        "restore_faces": restored,
+        "face_restoration_model": options.face_restoration_model if restored else None,
+        "sd_model_name": known.checkpoint.stem,
+        "sd_model_hash": known.checkpoint.short_hash,
+        "sd_vae_name": vae.name if vae else None,
+        "sd_vae_hash": vae.short_hash if vae else None,
+        "seed_resize_from_w": request.seed_resize_from_w,
+        "seed_resize_from_h": request.seed_resize_from_h,
+        "denoising_strength": _denoising(request, plan),
+        "extra_generation_params": said.extra,
+        "index_of_first_image": said.index_of_first_image,
+        "infotexts": said.infotexts,
         "styles": request.styles or [],
         "job_timestamp": timestamp,
-        "clip_skip": translated.options.CLIP_stop_at_last_layers,
-        "is_using_inpainting_conditioning": False,
+        "clip_skip": options.CLIP_stop_at_last_layers,
+        "is_using_inpainting_conditioning": known.effects.inpainting_model,
         "version": COMPATIBLE_VERSION,
     }
     return json.dumps(content)
 
 
-def encoded(
-    images: "Sequence[GeneratedImage]", infotexts: Sequence[str], options: Options, writing: Options
-) -> list[str]:
-    """Each picture as base64 with its infotext inside, unless the job's `options` leave it out.
+def _denoising(request: GenerationRequest, plan: Plan) -> float | None:
+    if isinstance(plan, Img2ImgPlan):
+        return plan.denoising
+    if isinstance(plan, Txt2ImgPlan) and plan.hires is not None:
+        return plan.hires.denoising
+    return request.denoising_strength
 
-    The format is that of `writing`, the server's own options: the reference writes pictures after
-    a job's overrides have ended.
+
+def encoded(
+    pictures: Sequence[Image.Image], infotexts: Sequence[str | None], writing: Options
+) -> list[str]:
+    """Pictures with their infotexts as base64 in the format of `writing`.
+
+    These are the server's settings and not the request's: as in the reference, overrides are over
+    by the time pictures are written. A text that is None is left out.
     """
     encoding = Encoding(
         format=writing.samples_format, quality=writing.jpeg_quality, lossless=writing.webp_lossless
     )
     return [
-        to_base64(
-            encode(
-                Image.fromarray(image.pixels), text if options.enable_pnginfo else None, encoding
-            )
-        )
-        for image, text in zip(images, infotexts, strict=True)
+        to_base64(encode(picture, text, encoding))
+        for picture, text in zip(pictures, infotexts, strict=True)
     ]
 
 

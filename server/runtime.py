@@ -6,12 +6,15 @@ from typing import Any
 import structlog
 import torch
 
-from models.catalog import Catalog, CheckpointInfo
+from models.approx import ApproxVaes
+from models.choice import ModelChoice
+from models.embeddings.shelf import EmbeddingShelf
+from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import cuda
 from pipelines.engine import Engine
-from pipelines.generate import GeneratedImage
-from pipelines.plan import Txt2ImgPlan
+from pipelines.generate import Generated
+from pipelines.plan import Plan
 from pipelines.watch import Watch
 
 from .settings import Settings
@@ -27,13 +30,13 @@ class Runtime:
         self._engine = engine
         self._device = device
 
-    def submit(self, plan: Txt2ImgPlan, watch: Watch) -> "Future[list[GeneratedImage]]":
+    def submit(self, plan: Plan, watch: Watch) -> "Future[Generated]":
         """Queue a plan; the future gives its pictures."""
         return self._engine.submit(plan, watch)
 
-    def load(self, checkpoint: CheckpointInfo) -> "Future[list[GeneratedImage]]":
-        """Load a checkpoint in its turn; the future ends when it is on the device."""
-        return self._engine.load(checkpoint)
+    def load(self, choice: ModelChoice) -> "Future[Generated]":
+        """Load a model in its turn; the future ends when it is on the device."""
+        return self._engine.load(choice)
 
     def close(self) -> None:
         """End the device thread."""
@@ -44,14 +47,20 @@ class Runtime:
         return cuda(self._device) or {"error": "unavailable: no GPU in use"}
 
 
-def build(settings: Settings, catalog: Catalog) -> Runtime:
+def build(settings: Settings, library: Library) -> Runtime:
     """The device room that `settings` ask for."""
     device = _device(settings.torch_device)
     dtype = torch.float32 if _full_precision(settings, device) else torch.float16
     vae_dtype = torch.float32 if settings.no_half_vae else dtype
-    checkpoints = CheckpointManager(catalog, device=device, dtype=dtype, vae_dtype=vae_dtype)
+    embeddings = EmbeddingShelf((settings.embeddings_dir,), hashing=not settings.no_hashing)
+    checkpoints = CheckpointManager(
+        library, embeddings, device=device, dtype=dtype, vae_dtype=vae_dtype
+    )
     log.info("device ready", device=str(device), dtype=str(dtype).removeprefix("torch."))
-    return Runtime(Engine(checkpoints, max_rows=settings.max_batch), device)
+    approx = ApproxVaes(
+        library.approx, device=device, dtype=vae_dtype, allow_pickle=settings.allow_pickle
+    )
+    return Runtime(Engine(checkpoints, approx, max_rows=settings.max_batch), device)
 
 
 def _device(wanted: str) -> torch.device:

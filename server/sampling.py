@@ -5,14 +5,17 @@ from types import MappingProxyType
 from typing import cast, get_args
 
 from pipelines.plan import SamplerSpec, UnipcSpacing
-from pipelines.samplers import SAMPLERS, Sampler
+from pipelines.samplers import SAMPLERS, Sampler, find_sampler
 from pipelines.schedules import SCHEDULES, Schedule, find_schedule
 
 from .errors import ApiError
 from .options import Options
-from .schemas.txt2img import Txt2ImgRequest
+from .schemas.generation import GenerationRequest
 
 AUTOMATIC = SCHEDULES[0]
+_UNIFORM = find_schedule("uniform")
+#: names that since webui 1.9 mean a schedule of the sampler's own, and once the model's sigmas
+_OLD_PLAIN = frozenset({"DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE"})
 #: what the reference's old Karras schedule ranged over
 _OLD_KARRAS = (0.1, 10.0)
 #: what may follow a sampler's name; longest first, so that "SGM Uniform" is not read as "Uniform"
@@ -24,13 +27,17 @@ _SCHEDULE_WORDS: tuple[tuple[str, Schedule], ...] = tuple(
 )
 
 
-def resolve_sampler(name: str, scheduler: str | None) -> tuple[Sampler, Schedule, tuple[str, ...]]:
+def resolve_sampler(
+    name: str, scheduler: str | None, *, old_names: bool = False
+) -> tuple[Sampler, Schedule, tuple[str, ...]]:
     """The sampler and schedule that a client's two names mean, and warnings about guesses.
 
     As the reference has it: a schedule's name at the end of the sampler's wins over `scheduler`, an
     unknown schedule is Automatic, an unknown sampler the first one, and the sampler's own default
-    schedule counts as Automatic.
+    schedule counts as Automatic. With `old_names` a sampler's name alone means the model's sigmas.
     """
+    if old_names and not scheduler and name in _OLD_PLAIN:
+        return find_sampler(name), _UNIFORM, ()
     schedule = next((s for s in SCHEDULES if scheduler in (s.name, s.label)), AUTOMATIC)
     for word, each in _SCHEDULE_WORDS:
         if name.endswith(f" {word}"):
@@ -52,7 +59,7 @@ def schedule_label(spec: SamplerSpec) -> str:
 
 
 def sampler_spec(
-    request: Txt2ImgRequest,
+    request: GenerationRequest,
     options: Options,
     sampler: Sampler,
     schedule: Schedule,
@@ -120,7 +127,7 @@ def _range(options: Options, used: str, extra: dict[str, object]) -> dict[str, f
 
 
 def _eta(
-    request: Txt2ImgRequest, options: Options, sampler: Sampler, extra: dict[str, object]
+    request: GenerationRequest, options: Options, sampler: Sampler, extra: dict[str, object]
 ) -> float:
     if "eta" not in sampler.takes:
         return 0.0
@@ -147,7 +154,7 @@ _CHURN_LABELS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _churn(request: Txt2ImgRequest, options: Options, sampler: Sampler) -> dict[str, float]:
+def _churn(request: GenerationRequest, options: Options, sampler: Sampler) -> dict[str, float]:
     """Churn and noise numbers: the request's, unless the setting differs from its default."""
     chosen: dict[str, float] = {}
     for name in (each for each in _CHURN_LABELS if each in sampler.takes):

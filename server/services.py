@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models.catalog import Catalog
+from models.library import Library
 
 from .jobs import JobQueue
 from .options import OptionsStore
@@ -18,7 +18,7 @@ class Services:
 
     settings: Settings
     options: OptionsStore
-    catalog: Catalog
+    library: Library
     jobs: JobQueue
 
 

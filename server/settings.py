@@ -80,6 +80,7 @@ class Settings:
     max_batch: int
     max_queue: int
     allow_pickle: bool
+    old_sampler_names: bool
     accepted: Mapping[str, object]
     """The flags without a meaning here, by destination."""
     ignored: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Request, options and catalog become a plan; every default and alias of the wire lives here.
+"""Request, options and files become a plan; every default and alias of the wire lives here.
 
 Pure but for the dice (`random`), and torch-free: every mistake of a client is found here, before
-anything is queued.
+anything is submitted.
 """
 
 import random
@@ -9,172 +9,213 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
-from models.catalog import Catalog, CheckpointInfo
-from pipelines.plan import Emphasis, Encoding, GuidanceSpec, NoiseSource, Seeds, Txt2ImgPlan
-from pipelines.prompt.networks import split_networks
+from models.library import Library
+from pipelines.pictures.prepared import Prepared
+from pipelines.plan import (
+    Emphasis,
+    Encoding,
+    GuidanceSpec,
+    Img2ImgPlan,
+    NoiseSource,
+    Plan,
+    Seeds,
+    Txt2ImgPlan,
+)
+from pipelines.prompt.networks import FoundNetworks, lora_hashes
 
-from .errors import ApiError
+from .choosing import model_choice, refining, worn_networks
 from .hires import hires_pass
+from .img2img import InitPictures, img2img_asked
 from .options import Options
+from .prompts import prompts
 from .sampling import resolve_sampler, sampler_spec
+from .schemas.generation import GenerationRequest
+from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
-from .styles import Style, apply, chosen
+from .styles import Style
+from .vae_methods import vae_methods
 
 _LARGEST_RANDOM_SEED = 4294967293
-_COMMENT_LINE = re.compile(r"(?:^|\n)#[^\n]*(?:\n|$)")
-_COMMENT = re.compile(r"#[^\n]*(?:\n|$)")
-#: values by which clients say that a name is not set; the last is Swagger's placeholder
-_UNSET = ("", "None", "none", "string")
+#: how the names of a sampler's own numbers begin, among the extra parameters
+_OF_SAMPLER = ("Eta", "Sigma ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Translated:
     """A plan, and what its reply has to say about it.
 
-    `extra` are the infotext's extra parameters in the order of the wire; `warnings` name what was
-    asked for and could not be honoured.
+    The infotext's extra parameters in the order of the wire are `first`, what the generation found
+    out about its prompts, `extra`, and what else it did. `init` is what finishing an img2img
+    picture needs, `init_hash` the MD5 of the init picture where the settings want it told.
+    `warnings` name what was asked for and could not be honoured.
     """
 
-    plan: Txt2ImgPlan
+    plan: Plan
     options: Options
     schedule_label: str
+    first: Mapping[str, object]
     extra: Mapping[str, object]
+    restore_faces: bool
     warnings: tuple[str, ...]
+    init: Prepared | None = None
+    init_hash: str | None = None
 
 
 def txt2img(
     request: Txt2ImgRequest,
     options: Options,
-    catalog: Catalog,
+    library: Library,
     styles: Mapping[str, Style] = MappingProxyType({}),
 ) -> Translated:
     """The plan of a txt2img request under `options` (its overrides included).
 
     Raises `ApiError` for what cannot be done at all.
     """
-    _refuse_unsupported(request, options)
     overridden, ignored = options.with_overrides(request.override_settings or {})
-    warnings = tuple(f"unknown setting {key!r} ignored" for key in ignored)
-    checkpoint, missed = _checkpoint(overridden, options, catalog)
-    options = overridden
-    sampler, schedule, guessed = resolve_sampler(
-        request.sampler_name or request.sampler_index, request.scheduler
-    )
-    extra: dict[str, object] = {}
-    count = request.batch_size * request.n_iter
-    texts = _texts(request, options, styles)
+    common = _common(request, overridden, options, library, styles, request.batch_size)
+    common = replace(common, warnings=_ignored(ignored) + common.warnings)
     width, height = _first_size(request)
-    plan = Txt2ImgPlan(
-        checkpoint=checkpoint,
-        prompts=(texts.prompt,) * count,
-        negative_prompts=(texts.negative_prompt,) * count,
-        seeds=_seeds(request, options, count),
-        encoding=_encoding(options, texts.prompt + texts.negative_prompt, extra),
-        sampler=sampler_spec(request, options, sampler, schedule, extra),
-        guidance=_guidance(request, options, extra),
-        width=width,
-        height=height,
-        batch_size=request.batch_size,
-    )
-    hires_extra: dict[str, object] = {}
+    plan = Txt2ImgPlan(**common.fields, width=width, height=height, batch_size=request.batch_size)
+    first: dict[str, object] = {}
     if request.enable_hr:
-        own = texts.hires_prompt, texts.hires_negative_prompt
-        plan = replace(plan, hires=hires_pass(request, options, plan, own, hires_extra))
-    return Translated(
-        plan=plan,
-        options=options,
-        schedule_label=schedule.label,
-        extra=MappingProxyType({**hires_extra, **extra}),
-        warnings=warnings + missed + guessed + _unheeded(request, options, texts.prompt),
+        hires = hires_pass(request, common.options, plan, library, styles, first)
+        plan = replace(plan, hires=hires)
+    return _translated(common, plan, library, first)
+
+
+def img2img(
+    request: Img2ImgRequest,
+    options: Options,
+    library: Library,
+    styles: Mapping[str, Style] = MappingProxyType({}),
+    pictures: InitPictures | None = None,
+) -> Translated:
+    """The plan of an img2img request under `options` (its overrides included).
+
+    `pictures` take the place of those in the request.
+
+    Raises `ApiError` for what cannot be done at all, and `BadImage` for pictures that are none.
+    """
+    overridden, ignored = options.with_overrides(request.override_settings or {})
+    first: dict[str, object] = {}
+    asked = img2img_asked(request, overridden, first, pictures)
+    common = _common(request, overridden, options, library, styles, asked.batch_size)
+    common = replace(common, warnings=_ignored(ignored) + asked.warnings + common.warnings)
+    if asked.noise_multiplier != 1:
+        first["Noise multiplier"] = asked.noise_multiplier
+    plan = Img2ImgPlan(
+        **common.fields,
+        width=request.width,
+        height=request.height,
+        batch_size=asked.batch_size,
+        init=asked.init,
+        denoising=asked.denoising,
+        fix_steps=asked.fix_steps,
+        noise_multiplier=asked.noise_multiplier,
     )
-
-
-def _refuse_unsupported(request: Txt2ImgRequest, options: Options) -> None:
-    """Answer 501 for what would draw another picture if it were ignored."""
-    asked = {
-        "tiling": options.tiling if request.tiling is None else request.tiling,
-        "refiner_checkpoint": (request.refiner_checkpoint or "") not in _UNSET,
-    }
-    for field, wanted in asked.items():
-        if wanted:
-            raise ApiError(501, f"{field} is not supported yet by this version of Darkroom")
-    if (request.script_name or "") not in _UNSET:
-        raise ApiError(422, f"Script '{request.script_name}' not found")
-    for title in request.alwayson_scripts:
-        if title.casefold() not in _STOCK_SCRIPTS:
-            raise ApiError(422, f"Script '{title}' not found; none is installed yet")
-
-
-def _unheeded(request: Txt2ImgRequest, options: Options, prompt: str) -> tuple[str, ...]:
-    """What was asked for and has no effect yet; unlike `_refuse_unsupported`, small things."""
-    restore = options.face_restoration if request.restore_faces is None else request.restore_faces
-    asked = {
-        "restore_faces: no face restorer is installed": restore,
-        "save_images is not supported yet": request.save_images,
-    }
-    lost = (f"{tag.kind} not found: {tag.name}" for tag in split_networks(prompt)[1])
-    return (*(warning for warning, wanted in asked.items() if wanted), *lost)
-
-
-#: always-on scripts of a stock webui: their arguments have no effect through the API there either
-_STOCK_SCRIPTS = frozenset(
-    {"sampler", "seed", "refiner", "comments", "extra options", "hypertile", "soft inpainting"}
-)
-
-
-def configured_checkpoint(options: Options, catalog: Catalog) -> CheckpointInfo | None:
-    """The checkpoint that `options` name; the first there is where they name none that is there."""
-    name = options.sd_model_checkpoint
-    return (catalog.find(name) if name else None) or catalog.default()
-
-
-def _checkpoint(
-    overridden: Options, options: Options, catalog: Catalog
-) -> tuple[CheckpointInfo, tuple[str, ...]]:
-    """The checkpoint to draw with: the override's, else the server's own."""
-    name = overridden.sd_model_checkpoint
-    found = catalog.find(name) if name else None
-    if found is not None:
-        return found, ()
-    fallback = configured_checkpoint(options, catalog)
-    if fallback is None:
-        raise ApiError(500, "no checkpoint: put a .safetensors file into models/Stable-diffusion")
-    if not name:
-        return fallback, ()
-    return fallback, (f"unknown checkpoint {name!r}: used {fallback.title}",)
+    return replace(
+        _translated(common, plan, library, first), init=asked.init, init_hash=asked.init_hash
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Texts:
-    """A request's prompts with styles, without comments; "" where a hires prompt is not given."""
+class _Common:
+    """What both kinds of plan have; `fields` are those of `Plan` but for its sizes."""
 
-    prompt: str
-    negative_prompt: str
-    hires_prompt: str
-    hires_negative_prompt: str
+    fields: Mapping[str, Any]
+    options: Options
+    schedule_label: str
+    extra: Mapping[str, object]
+    restore_faces: bool
+    networks: FoundNetworks
+    warnings: tuple[str, ...]
 
 
-def _texts(request: Txt2ImgRequest, options: Options, styles: Mapping[str, Style]) -> _Texts:
-    added = chosen(request.styles or (), styles)
-    prompts = [style.prompt for style in added]
-    negatives = [style.negative_prompt for style in added]
-    hires, hires_negative = request.hr_prompt, request.hr_negative_prompt
-    return _Texts(
-        prompt=_prompt(request.prompt, prompts, options),
-        negative_prompt=_prompt(request.negative_prompt, negatives, options),
-        hires_prompt=hires and _prompt(hires, prompts, options),
-        hires_negative_prompt=hires_negative and _prompt(hires_negative, negatives, options),
+def _ignored(keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"unknown setting {key!r} ignored" for key in keys)
+
+
+def _common(
+    request: GenerationRequest,
+    options: Options,
+    configured: Options,
+    library: Library,
+    styles: Mapping[str, Style],
+    batch_size: int,
+) -> _Common:
+    """Under `options`, which are the `configured` ones with the request's overrides."""
+    tiling = options.tiling if request.tiling is None else request.tiling
+    model, missed = model_choice(options, configured, library, tiling=tiling)
+    sampler, schedule, guessed = resolve_sampler(
+        request.sampler_name or request.sampler_index, request.scheduler
+    )
+    texts = prompts(request, options, styles)
+    count = batch_size * request.n_iter
+    networks, absent = worn_networks(texts.prompt, library)
+    methods, without = vae_methods(options, library.approx)
+    extra: dict[str, object] = {}
+    fields: dict[str, Any] = {
+        "model": model,
+        "prompts": (texts.prompt,) * count,
+        "negative_prompts": (texts.negative_prompt,) * count,
+        "networks": () if request.disable_extra_networks else (networks.uses,) * count,
+        "seeds": _seeds(request, options, count),
+        "encoding": _encoding(options, texts.prompt + texts.negative_prompt, extra),
+        "sampler": sampler_spec(request, options, sampler, schedule, extra),
+        "guidance": _guidance(request, options),
+        "refiner": refining(request, options, model, library),
+        "vae_methods": methods,
+        "extra_noise": options.img2img_extra_noise,
+    }
+    restore = options.face_restoration if request.restore_faces is None else request.restore_faces
+    return _Common(
+        fields=MappingProxyType(fields),
+        options=options,
+        schedule_label=schedule.label,
+        extra=MappingProxyType(extra),
+        restore_faces=bool(restore),
+        networks=networks,
+        warnings=missed + guessed + absent + without,
     )
 
 
-def _prompt(text: str, styles: Sequence[str], options: Options) -> str:
-    """A prompt with its styles, and without its comments."""
-    text = apply(styles, text)
-    if not options.enable_prompt_comments:
-        return text
-    return _COMMENT.sub("\n", _COMMENT_LINE.sub("\n", text))
+def _translated(
+    common: _Common,
+    plan: Plan,
+    library: Library,
+    first: dict[str, object],
+) -> Translated:
+    """The whole, with what the infotext says of networks and of the VAE's methods."""
+    options = common.options
+    if options.lora_add_hashes_to_infotext and plan.networks:
+        passes = [common.networks]
+        if isinstance(plan, Txt2ImgPlan) and plan.hires is not None:
+            passes.append(worn_networks(plan.hires.prompts[0], library)[0])
+        if hashes := lora_hashes(passes, library.networks.hash):
+            first["Lora hashes"] = hashes
+    extra = dict(common.extra)
+    if plan.extra_noise:
+        extra = _with_extra_noise(extra, plan)
+    return Translated(
+        plan=plan,
+        options=options,
+        schedule_label=common.schedule_label,
+        first=MappingProxyType(first),
+        extra=MappingProxyType(extra),
+        restore_faces=common.restore_faces,
+        warnings=common.warnings,
+    )
+
+
+def _with_extra_noise(extra: dict[str, object], plan: Plan) -> dict[str, object]:
+    """`extra` with the noise told where the reference does: between schedule and sampler."""
+    if isinstance(plan, Txt2ImgPlan):
+        return extra | {"Extra noise": plan.extra_noise} if plan.hires else extra
+    at = next((i for i, key in enumerate(extra) if key.startswith(_OF_SAMPLER)), len(extra))
+    entries = list(extra.items())
+    return dict([*entries[:at], ("Extra noise", plan.extra_noise), *entries[at:]])
 
 
 def _encoding(options: Options, texts: str, extra: dict[str, object]) -> Encoding:
@@ -198,26 +239,20 @@ def _first_size(request: Txt2ImgRequest) -> tuple[int, int]:
     return request.width, request.height
 
 
-def _guidance(request: Txt2ImgRequest, options: Options, extra: dict[str, object]) -> GuidanceSpec:
+def _guidance(request: GenerationRequest, options: Options) -> GuidanceSpec:
     least = options.s_min_uncond if request.s_min_uncond is None else request.s_min_uncond
-    if options.skip_early_cond:
-        extra["Skip Early CFG"] = options.skip_early_cond
-    if least:
-        extra["NGMS"] = least
-        if options.s_min_uncond_all:
-            extra["NGMS all steps"] = True
-    if options.pad_cond_uncond:
-        extra["Pad conds"] = True
     return GuidanceSpec(
         scale=request.cfg_scale,
         s_min_uncond=least,
         s_min_uncond_all=options.s_min_uncond_all,
         skip_early=options.skip_early_cond,
         pad=options.pad_cond_uncond,
+        image_scale=request.image_cfg_scale if isinstance(request, Img2ImgRequest) else None,
+        mask_weight=options.inpainting_mask_weight,
     )
 
 
-def _seeds(request: Txt2ImgRequest, options: Options, count: int) -> Seeds:
+def _seeds(request: GenerationRequest, options: Options, count: int) -> Seeds:
     first = request.seed if request.seed != -1 else random.randint(0, _LARGEST_RANDOM_SEED)
     second = request.subseed if request.subseed != -1 else random.randint(0, _LARGEST_RANDOM_SEED)
     step = 0 if request.subseed_strength else 1

@@ -1,13 +1,14 @@
 """What every family of models offers to the pipelines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ..errors import ClipSkipOutOfRange, NansException
@@ -15,12 +16,29 @@ from .tokenizer import ClipTokenizer
 
 if TYPE_CHECKING:
     from ..catalog import CheckpointInfo
+    from ..embeddings.table import EmbeddingTable
     from ..header import Header
     from .weights import Weights
 
 log = structlog.get_logger(__name__)
 
 Prediction = Literal["epsilon", "v"]
+#: vectors [n,D], and the token from which on they stand for the tokens' own
+Inserted = tuple[int, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelTraits:
+    """What a generation must know of the model it runs on; holds none of its modules."""
+
+    tokenizer: ClipTokenizer
+    alphas_cumprod: Tensor
+    prediction: Prediction
+    latent_scale: float
+    latent_channels: int
+    in_channels: int
+    device: torch.device
+    embeddings: "EmbeddingTable | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +61,21 @@ class Checkpoint:
     in_channels: int
     device: torch.device
     dtype: torch.dtype
+    embeddings: "EmbeddingTable | None" = None
+
+    @property
+    def traits(self) -> ModelTraits:
+        """What generations see of it."""
+        return ModelTraits(
+            tokenizer=self.tokenizer,
+            alphas_cumprod=self.alphas_cumprod,
+            prediction=self.prediction,
+            latent_scale=self.latent_scale,
+            latent_channels=self.latent_channels,
+            in_channels=self.in_channels,
+            device=self.device,
+            embeddings=self.embeddings,
+        )
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -63,18 +96,23 @@ class Checkpoint:
         )[0]
         return output.float()
 
-    def encode_tokens(self, ids: Tensor, clip_skip: int) -> Tensor:
+    def encode_tokens(
+        self, ids: Tensor, clip_skip: int, inserted: Sequence[Sequence[Inserted]] = ()
+    ) -> Tensor:
         """Turn token ids [R,77] into context [R,77,D].
 
         A `clip_skip` of n > 1 takes the n-th last layer's output, the embeddings counting as
-        the first of them; the final norm follows. Raises ClipSkipOutOfRange.
+        the first of them; the final norm follows. `inserted` gives each row's vectors that stand
+        for those of its tokens. Raises ClipSkipOutOfRange.
         """
         layers = self.text_encoder.config.num_hidden_layers
         if clip_skip > layers + 1:
             raise ClipSkipOutOfRange(clip_skip, layers)
-        output = self.text_encoder(
-            input_ids=ids.to(self.device), output_hidden_states=clip_skip > 1
-        )
+        tokens = self.text_encoder.get_input_embeddings()
+        with tokens.register_forward_hook(partial(_insert, inserted)):
+            output = self.text_encoder(
+                input_ids=ids.to(self.device), output_hidden_states=clip_skip > 1
+            )
         context: Tensor = output.last_hidden_state
         if clip_skip > 1:
             context = self.text_encoder.final_layer_norm(output.hidden_states[-clip_skip])
@@ -117,6 +155,16 @@ class Checkpoint:
         if output.isnan().any():
             raise NansException("VAE")
         return output
+
+
+def _insert(
+    inserted: Sequence[Sequence[Inserted]], module: nn.Module, ids: object, vectors: Tensor
+) -> Tensor:
+    """Put vectors in the place of a token embedding's output [R,77,D]; a forward hook."""
+    for row, places in enumerate(inserted):
+        for start, wanted in places:
+            vectors[row, start : start + len(wanted)] = wanted.to(vectors)
+    return vectors
 
 
 class Load(Protocol):

@@ -24,6 +24,8 @@ FLOATS: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F64": torch.float64,
 }
+# Endings of files that hold pickles.
+PICKLES = (PICKLE, ".pt", ".pth")
 SPELLINGS: Mapping[torch.dtype, str] = {dtype: name for name, dtype in FLOATS.items()}
 # What torch's unpickler of weights raises on damaged bytes, besides UnpicklingError.
 DAMAGE = (
@@ -56,7 +58,7 @@ def open_weights(path: Path, *, allow_pickle: bool) -> Iterator[Weights]:
     Raises CheckpointNotFound, CorruptCheckpoint, and UnsupportedCheckpoint for a pickle that is
     not allowed or holds more than tensors.
     """
-    if path.suffix.lower() == PICKLE:
+    if path.suffix.lower() in PICKLES:
         if not allow_pickle:
             raise UnsupportedCheckpoint(path, "pickles are read only when allowed by flag")
         tensors = _unpickle(path)

@@ -22,11 +22,11 @@ async def get_sd_models(services: ServicesDep) -> list[SDModelItem]:
             filename=str(info.path),
             config=str(info.config) if info.config else None,
         )
-        for info in services.catalog.checkpoints()
+        for info in services.library.checkpoints.checkpoints()
     ]
 
 
 @router.post("/sdapi/v1/refresh-checkpoints")
 async def refresh_checkpoints(services: ServicesDep) -> None:
     """Look at the checkpoint folders again."""
-    await asyncio.to_thread(services.catalog.scan)
+    await asyncio.to_thread(services.library.checkpoints.scan)

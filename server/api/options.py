@@ -7,11 +7,11 @@ import structlog
 from fastapi import APIRouter, Body
 from fastapi.responses import JSONResponse
 
+from ..choosing import configured_checkpoint, model_choice
 from ..errors import UnknownCheckpoint
 from ..schemas.lax import LaxDict
 from ..schemas.options import OptionsReply
 from ..services import Services, ServicesDep
-from ..translate import configured_checkpoint
 
 router = APIRouter()
 
@@ -23,7 +23,7 @@ _LOGGED_KEYS = 10
 async def get_options(services: ServicesDep) -> JSONResponse:
     """Every setting; `sd_model_checkpoint` is the title of a checkpoint that is there."""
     settings = services.options.current.as_wire()
-    checkpoint = configured_checkpoint(services.options.current, services.catalog)
+    checkpoint = configured_checkpoint(services.options.current, services.library.checkpoints)
     settings["sd_model_checkpoint"] = checkpoint.title if checkpoint else ""
     settings["sd_checkpoint_hash"] = (checkpoint.sha256 if checkpoint else None) or ""
     return JSONResponse(settings)
@@ -50,10 +50,13 @@ async def set_options(
 
 async def _load(services: Services, name: str) -> str:
     """Load the checkpoint of that name unless it is the configured one; its title afterwards."""
-    checkpoint = services.catalog.find(name)
+    checkpoint = services.library.checkpoints.find(name)
     if checkpoint is None:
         raise UnknownCheckpoint(name)
-    configured = configured_checkpoint(services.options.current, services.catalog)
+    configured = configured_checkpoint(services.options.current, services.library.checkpoints)
     if configured is None or checkpoint.path != configured.path:
-        await services.jobs.load_checkpoint(checkpoint)
-    return (services.catalog.find(checkpoint.name) or checkpoint).title
+        current = services.options.current
+        options, _ = current.with_overrides({"sd_model_checkpoint": checkpoint.name})
+        choice, _ = model_choice(options, options, services.library, tiling=options.tiling)
+        await services.jobs.load(choice)
+    return (services.library.checkpoints.find(checkpoint.name) or checkpoint).title

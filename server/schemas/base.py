@@ -32,6 +32,12 @@ class WireRequest(BaseModel):
 
     _nulls: frozenset[str] = PrivateAttr(default=frozenset())
 
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The known fields that the body had, coerced; None for those it had as null."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return values | dict.fromkeys(self._nulls)
+
     @model_validator(mode="wrap")
     @classmethod
     def _null_is_the_default(cls, body: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

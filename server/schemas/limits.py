@@ -30,6 +30,7 @@ _STEPS = Span(1, 1000)
 _SEED = Span(-(2**63), 2**64 - 1 - MAX_IMAGES)
 _NUMBER = Span(-1000, 1000)
 _SIDE_OR_UNSET = Span(0, _SIDE.high)
+_BLUR = Span(-(2**31), 1024)
 
 SPANS: Mapping[str, Span] = MappingProxyType(
     {
@@ -51,6 +52,12 @@ SPANS: Mapping[str, Span] = MappingProxyType(
         "hr_second_pass_steps": Span(0, _STEPS.high),
         "hr_resize_x": _SIDE_OR_UNSET,
         "hr_resize_y": _SIDE_OR_UNSET,
+        "mask_blur_x": _BLUR,
+        "mask_blur_y": _BLUR,
+        "mask_blur": _BLUR,
+        "inpaint_full_res_padding": Span(0, _SIDE.high),
+        "image_cfg_scale": _NUMBER,
+        "initial_noise_multiplier": _NUMBER,
     }
 )
 

@@ -1,61 +1,12 @@
 """`POST /sdapi/v1/txt2img`: the request with every field of the wire, and the reply."""
 
-from typing import Annotated, Any, Self
-
-from pydantic import AfterValidator, Field, model_validator
-
-from .base import Reply, WireRequest
-from .lax import LaxBool, LaxDict, LaxFloat, LaxInt, LaxList, LaxStr, LaxStrList, at_most
-from .limits import MAX_PROMPT, check_spans
-
-Prompt = Annotated[LaxStr, AfterValidator(at_most(MAX_PROMPT))]
-
-# Where these fields are null the reference answers 422; the others it echoes as null.
-_NEVER_NULL = frozenset(
-    {"sampler_index", "script_args", "send_images", "save_images", "alwayson_scripts"}
-)
+from .generation import Drawing, GenerationReply, GenerationRequest, Prompt
+from .lax import LaxBool, LaxFloat, LaxInt, LaxStr
 
 
-class StableDiffusionProcessingTxt2Img(WireRequest):
-    """A txt2img request; field order is the echo's order, and the class name OpenAPI's.
+class Hires(Drawing):
+    """The second pass."""
 
-    A field sent as null holds its default here, and null in the echo.
-    """
-
-    prompt: Prompt = ""
-    negative_prompt: Prompt = ""
-    styles: LaxStrList | None = None
-    seed: LaxInt = -1
-    subseed: LaxInt = -1
-    subseed_strength: LaxFloat = 0
-    seed_resize_from_h: LaxInt = -1
-    seed_resize_from_w: LaxInt = -1
-    sampler_name: LaxStr | None = None
-    scheduler: LaxStr | None = None
-    batch_size: LaxInt = 1
-    n_iter: LaxInt = 1
-    steps: LaxInt = 50
-    cfg_scale: LaxFloat = 7.0
-    width: LaxInt = 512
-    height: LaxInt = 512
-    restore_faces: LaxBool | None = None
-    tiling: LaxBool | None = None
-    do_not_save_samples: LaxBool = False
-    do_not_save_grid: LaxBool = False
-    eta: LaxFloat | None = None
-    denoising_strength: LaxFloat | None = None
-    s_min_uncond: LaxFloat | None = None
-    s_churn: LaxFloat | None = None
-    s_tmax: LaxFloat | None = None
-    s_tmin: LaxFloat | None = None
-    s_noise: LaxFloat | None = None
-    override_settings: LaxDict | None = None
-    override_settings_restore_afterwards: LaxBool = True
-    refiner_checkpoint: LaxStr | None = None
-    refiner_switch_at: LaxFloat | None = None
-    disable_extra_networks: LaxBool = False
-    firstpass_image: LaxStr | None = None
-    comments: LaxDict | None = None
     enable_hr: LaxBool = False
     firstphase_width: LaxInt = 0
     firstphase_height: LaxInt = 0
@@ -69,34 +20,14 @@ class StableDiffusionProcessingTxt2Img(WireRequest):
     hr_scheduler: LaxStr | None = None
     hr_prompt: Prompt = ""
     hr_negative_prompt: Prompt = ""
-    force_task_id: LaxStr | None = None
-    sampler_index: LaxStr = "Euler"
-    script_name: LaxStr | None = None
-    script_args: LaxList = Field(default=[])
-    send_images: LaxBool = True
-    save_images: LaxBool = False
-    alwayson_scripts: LaxDict = Field(default={})
-    infotext: LaxStr | None = None
-
-    @model_validator(mode="after")
-    def _within_limits(self) -> Self:
-        check_spans(type(self).__name__, dict(self))
-        return self
-
-    def echo(self) -> dict[str, Any]:
-        """The reply's `parameters`: every field after coercion, in the wire's order."""
-        nulls = self._nulls - _NEVER_NULL
-        return {name: None if name in nulls else value for name, value in self}
 
 
-class TextToImageResponse(Reply):
-    """The reply to a generation: base64 pictures, the request's echo, and `info` as JSON text."""
+class StableDiffusionProcessingTxt2Img(GenerationRequest, Hires):
+    """A txt2img request; the class's name is OpenAPI's."""
 
-    images: list[str] | None = Field(
-        default=None, title="Image", description="The generated image in base64 format."
-    )
-    parameters: dict[str, Any]
-    info: str
+
+class TextToImageResponse(GenerationReply):
+    """The reply; the class's name is OpenAPI's."""
 
 
 Txt2ImgRequest = StableDiffusionProcessingTxt2Img

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.embeddings.table import EmbeddingTable
 from pipelines.conditioning import encode
 from pipelines.plan import Encoding
 from pipelines.prompt.chunks import chunk_prompt
 from pipelines.steps import Encode
 
+from ..models.embeddings.made import embedding
 from .toy import WIDTH, ToyCheckpoint
 
 PROMPT = "a (cat:1.5) [mat]"
@@ -120,3 +122,28 @@ def test_the_empty_chunks_count_in_the_mean_of_their_place() -> None:
     weighted = plain.clone()
     weighted[1, 1] *= 3
     torch.testing.assert_close(found[:, 77:], weighted * (plain.mean() / weighted.mean()))
+
+
+class Watching(ToyCheckpoint):
+    """Keeps the vectors it was given for each row."""
+
+    def encode_tokens(self, ids: Tensor, clip_skip: int, inserted: Any = ()) -> Tensor:
+        self.given = [[(place, vectors.tolist()) for place, vectors in row] for row in inserted]
+        return super().encode_tokens(ids, clip_skip, inserted)
+
+
+def test_each_text_s_embeddings_go_to_the_encoder_with_it() -> None:
+    toy, plain = Watching(), Encoding()
+    table = EmbeddingTable(
+        [embedding("one", 2, WIDTH), embedding("two", 1, WIDTH, first=5.0)],
+        (WIDTH,),
+        toy.tokenizer.encode,
+    )
+    *texts, empty = (
+        chunk_prompt(prompt, toy.tokenizer, backtrack=20, embeddings=table)
+        for prompt in ("a one two", "b", "(two:1.5)", "")
+    )
+    found = encode(toy.lent(), Encode(tuple(texts), empty[0], plain))
+    one, two = [[1.0] * WIDTH, [2.0] * WIDTH], [[5.0] * WIDTH]
+    assert toy.given == [[(2, one), (4, two)], [], [(1, two)]]
+    assert found.shape == (3, 77, WIDTH)

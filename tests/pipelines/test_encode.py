@@ -1,28 +1,41 @@
 """A batch's prompts become what guides it."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.embeddings.table import Embedding, EmbeddingTable
+from pipelines.effects import Effects
 from pipelines.encode import Texts, encode_texts, model_calls
 from pipelines.guidance import Guidance
 from pipelines.plan import GuidanceSpec, Txt2ImgPlan
 from pipelines.prompt.editing import Timing
 from pipelines.steps import Encode, Step
 
-from .toy import ToyCheckpoint, answer, finish, plan, spec
+from .toy import WIDTH, ToyCheckpoint, Words, answer, finish, plan, spec
 
 
-def encoded(texts: Texts, steps: int = 10, **more: Any) -> tuple[Guidance, list[Encode]]:
-    toy, asked = ToyCheckpoint(), []
+def encoded(
+    texts: Texts,
+    steps: int = 10,
+    *,
+    toy: ToyCheckpoint | None = None,
+    effects: Effects | None = None,
+    calls: int = 10,
+    **more: Any,
+) -> tuple[Guidance, list[Encode]]:
+    checkpoint, asked = toy or ToyCheckpoint(), []
     wanted: Txt2ImgPlan = plan("unused", **more)
 
     def note(step: Step) -> Any:
         assert isinstance(step, Encode)
         asked.append(step)
-        return answer(step, toy)
+        return answer(step, checkpoint)
 
-    made: Guidance = finish(encode_texts(texts, Timing(steps=steps), wanted, toy.lent()), note)
+    timing = Timing(steps=steps)
+    stepping = encode_texts(texts, timing, calls, wanted, checkpoint.traits, effects)
+    made: Guidance = finish(stepping, note)
     return made, asked
 
 
@@ -40,7 +53,7 @@ def test_equal_prompts_are_encoded_once() -> None:
 
 def test_stages_of_a_prompt_are_encoded_together() -> None:
     made, asked = encoded(Texts(["[a:b:4] c"], [""]))
-    assert [len(step.texts) for step in asked] == [2, 1]
+    assert [len(step.texts) for step in asked] == [1, 2]
     timeline = made.conds[0][0].timeline
     assert timeline.ends == (4, 10)
     assert not torch.equal(timeline.contexts[0], timeline.contexts[1])
@@ -61,3 +74,70 @@ def test_padding_brings_the_empty_prompt() -> None:
     assert made.filler.shape[:2] == (1, 77)
     assert (made.scale, made.s_min_uncond, made.skip_early) == (4.0, 1.5, 0.2)
     assert encoded(Texts(["a"], ["n"]))[0].filler is None
+
+
+def test_negative_prompts_are_encoded_first() -> None:
+    _, asked = encoded(Texts(["a", "b"], ["n", "m"]), guidance=GuidanceSpec(scale=2.0, pad=True))
+    words = [step.texts[0][0].ids[1] for step in asked]
+    assert words == [*(Words().id(word) for word in ("n", "m", "a", "b")), Words.eos]
+
+
+def test_calls_are_those_of_the_pass_and_not_those_that_prompts_are_timed_by() -> None:
+    made, _ = encoded(Texts(["[a:b:0.5]"], [""]), steps=10, calls=4)
+    assert made.calls == 4
+    assert made.conds[0][0].timeline.ends == (5, 10)
+
+
+def embedding(name: str, code: str | None = "0" * 12, count: int = 2) -> Embedding:
+    tensors = (torch.full((count, WIDTH), float(len(name))),)
+    return Embedding(name=name, path=Path(f"/{name}.pt"), tensors=tensors, short_hash=code)
+
+
+def with_embeddings(*embeddings: Embedding) -> ToyCheckpoint:
+    return ToyCheckpoint(embeddings=EmbeddingTable(embeddings, (WIDTH,), Words().encode))
+
+
+STYLES = tuple(embedding(name, code * 12) for name, code in (("style", "a"), ("neg", "b")))
+
+
+def test_an_embedding_s_vectors_reach_the_encoder() -> None:
+    toy = with_embeddings(*STYLES)
+    encoded(Texts(["a style cat"], ["neg"]), toy=toy)
+    ((row,), (other,)) = toy.inserted
+    ((position, vectors),) = other
+    assert position == 2
+    assert torch.equal(vectors, STYLES[0].tensors[0])
+    assert [place for place, _ in row] == [1]
+    assert toy.encoded[1][0][:6] == (
+        Words.bos,
+        *(Words().id("a"), 0, 0, Words().id("cat")),
+        Words.eos,
+    )
+
+
+def test_embeddings_are_noted_newest_first_each_prompt_once() -> None:
+    effects = Effects()
+    toy = with_embeddings(*STYLES)
+    texts = Texts(["style one", "style two AND neg", "style one"], ["neg", "neg"])
+    encoded(texts, toy=toy, effects=effects)
+    style, neg = ("style", "a" * 12), ("neg", "b" * 12)
+    # encoded in this order: the negative prompt, "style one", "style two", "neg" as a prompt
+    assert effects.embeddings == (neg, style, style, neg)
+    # a second batch, or another model in the same pass, encodes the same again
+    encoded(texts, toy=toy, effects=effects)
+    assert len(effects.embeddings) == 4
+    encoded(Texts(["neg style"], ["new neg"]), toy=toy, effects=effects)
+    assert effects.embeddings == (neg, style, neg, neg, style, style, neg)
+
+
+def test_the_embeddings_of_one_prompt_keep_its_order_and_need_a_hash() -> None:
+    effects = Effects()
+    unhashed = embedding("plain", None)
+    texts = Texts(["plain neg and style and neg"], ["cat"])
+    encoded(texts, toy=with_embeddings(*STYLES, unhashed), effects=effects)
+    assert effects.embeddings == (("neg", "b" * 12), ("style", "a" * 12))
+
+
+def test_a_pass_that_notes_nothing_leaves_no_trace() -> None:
+    made, _ = encoded(Texts(["style"], ["neg"]), toy=with_embeddings(*STYLES), effects=None)
+    assert len(made.conds) == 1

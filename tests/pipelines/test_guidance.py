@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from pipelines.denoiser import Denoiser
-from pipelines.guidance import Guidance, Part, Stopped, Timeline, guided
-from pipelines.steps import Denoise, DenoiseApart, Predict, Sampling
+from pipelines.effects import Effects
+from pipelines.guidance import Guidance, Part, Timeline
+from pipelines.guided import Course, Lead, Stopped, guided
+from pipelines.steps import Denoise, DenoiseApart, Predict, Sampling, Stepping
 from pipelines.watch import Watch
 
-from .toy import Gaussian, finish, sd1_table
+from .toy import Gaussian, ToyCheckpoint, finish, sd1_table
 
 TABLE = sd1_table()
 X = torch.linspace(-3, 3, 16).reshape(1, 4, 2, 2)
@@ -42,9 +44,19 @@ def steps(*sigmas: float, x: Tensor = X) -> Sampling:
     return total
 
 
+def course(guidance: Guidance, order: int = 1) -> Course:
+    """Led by one guidance, on whatever model."""
+
+    def guide(traits: Any) -> Stepping[Guidance]:
+        yield from ()
+        return guidance
+
+    return Course(lead=Lead(guide=guide), denoiser=lambda traits: DENOISER, order=order)
+
+
 def guide(
     scale: float, *sigmas: float, watch: Watch | None = None, order: int = 1, **more: Any
-) -> Generator[Predict, Any, Tensor]:
+) -> Generator[Any, Any, Tensor]:
     guidance = Guidance(
         conds=((Part(always(COND), 1.0),),),
         unconds=(always(UNCOND),),
@@ -53,7 +65,8 @@ def guide(
         **more,
     )
     watching = watch or Watch(batch_count=1, steps=9)
-    return guided(steps(*sigmas), guidance, DENOISER, watching, order=order)
+    traits = ToyCheckpoint().traits
+    return guided(steps(*sigmas), course(guidance, order), traits, watching, Effects())
 
 
 def by_context(step: Any) -> tuple[Tensor, ...]:
@@ -189,6 +202,7 @@ def run(
     scale: float = 3.0,
     x: Tensor | None = None,
     sampling: "Sampling | None" = None,
+    effects: Effects | None = None,
     **more: Any,
 ) -> tuple[Any, list[Predict]]:
     """What guided sampling returns, and what it asked the model for."""
@@ -207,7 +221,9 @@ def run(
 
     watch = Watch(batch_count=1, steps=99)
     sampler = sampling or steps(*sigmas, x=latents)
-    return finish(guided(sampler, guidance, DENOISER, watch, order=1), answers), asked
+    traits = ToyCheckpoint().traits
+    stepping = guided(sampler, course(guidance), traits, watch, effects or Effects())
+    return finish(stepping, answers), asked
 
 
 def test_parts_are_added_by_weight_to_the_uncond() -> None:
@@ -377,3 +393,36 @@ def test_apart_the_uncond_is_given_too_and_guidance_scaled() -> None:
 def test_apart_the_uncond_is_never_left_out(more: dict[str, Any]) -> None:
     _, asked = run([[part(2.0)]], sampling=apart(0.1), calls=1, **more)
     assert [len(step.rows) for step in asked] == [2]
+
+
+def seen(**more: Any) -> tuple[bool, bool, bool]:
+    """What a pass notes: skipped early, skipped at a small sigma, padded."""
+    effects = Effects()
+    images = more.pop("images", [[part(2.0)]])
+    run(images, **more, effects=effects)
+    return effects.skipped_early, effects.skipped_small_sigma, effects.padded
+
+
+def test_a_pass_that_leaves_nothing_out_notes_nothing() -> None:
+    assert seen(sigmas=(2.0, 1.0)) == (False, False, False)
+    # nothing is skipped at scale 1: there is nothing to leave out
+    assert seen(sigmas=(2.0, 1.0), scale=1.0) == (False, False, False)
+
+
+def test_skips_are_noted_by_their_reason() -> None:
+    assert seen(sigmas=(2.0, 1.0), skip_early=0.1) == (True, False, False)
+    assert seen(sigmas=(2.0, 1.0), s_min_uncond=1.5) == (False, True, False)
+    assert seen(sigmas=(2.0, 1.0, 1.0), skip_early=0.1, s_min_uncond=1.5) == (True, True, False)
+
+
+def test_a_skip_that_never_came_about_is_not_noted() -> None:
+    # the even call is not skipped, and the odd one has too much noise
+    assert seen(sigmas=(1.9, 2.5), s_min_uncond=2.0) == (False, False, False)
+    assert seen(sigmas=(2.0, 2.0), s_min_uncond=2.0) == (False, False, False)
+
+
+@pytest.mark.parametrize(("cond", "uncond", "noted"), [(1, 1, False), (2, 1, True), (1, 3, True)])
+def test_padding_is_noted_only_where_it_happened(cond: int, uncond: int, noted: bool) -> None:
+    images, unconds = [[part(2.0, chunks=cond)]], [saying(-1.0, uncond)]
+    assert seen(images=images, unconds=unconds, filler=FILLER)[2] is noted
+    assert seen(images=images, unconds=unconds)[2] is False

@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor
 
 from models.catalog import CheckpointInfo
+from models.choice import ModelChoice
+from models.families.base import ModelTraits
+from models.networks.files import NetworkInfo, NetworkUse
 from pipelines import conditioning
 from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
 from pipelines.schedules import SigmaTable
-from pipelines.steps import Decode, DenoiseApart, Encode, Predict, Sampling, Step
+from pipelines.steps import Decode, DenoiseApart, Encode, EncodeImage, Predict, Sampling, Step, Use
 
 if TYPE_CHECKING:
+    from models.approx import ApproxVaes
     from models.families.base import Checkpoint
     from models.manager import CheckpointManager
 
@@ -131,7 +136,8 @@ class ToyCheckpoint:
     """A checkpoint whose data is Gaussian around a mean that the prompt names.
 
     Every row is answered by itself, so that company can change nothing but rounding. The word
-    "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN.
+    "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN. What it
+    is shown beside the latents moves the data's mean, and so does `bias`, by which two toys differ.
     `before` is called with the number of each forward, on the device thread.
     """
 
@@ -142,7 +148,12 @@ class ToyCheckpoint:
     vae: torch.nn.Module = field(default_factory=lambda: torch.nn.Linear(2, 2))
     calls: list[Call] = field(default_factory=list)
     encoded: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+    inserted: list[Any] = field(default_factory=list)
     decoded: list[Tensor] = field(default_factory=list)
+    pictures: list[Tensor] = field(default_factory=list)
+    bias: float = 0.0
+    embeddings: Any = None
+    latent_scale: float = 0.5
     latent_channels: int = 4
     in_channels: int = 4
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -151,11 +162,26 @@ class ToyCheckpoint:
     def __post_init__(self) -> None:
         self.table = SigmaTable.from_alphas(self.alphas_cumprod.tolist())
 
-    def encode_tokens(self, ids: Tensor, clip_skip: int) -> Tensor:
+    @property
+    def traits(self) -> ModelTraits:
+        """What a generation is told of it."""
+        return ModelTraits(
+            tokenizer=cast(Any, self.tokenizer),
+            alphas_cumprod=self.alphas_cumprod,
+            prediction=self.prediction,
+            latent_scale=self.latent_scale,
+            latent_channels=self.latent_channels,
+            in_channels=self.in_channels,
+            device=self.device,
+            embeddings=self.embeddings,
+        )
+
+    def encode_tokens(self, ids: Tensor, clip_skip: int, inserted: Any = ()) -> Tensor:
         """Each token's id in thousandths, its sine, and the clip skip."""
         assert ids.dtype == torch.int64
         assert ids.shape[1:] == (77,)
         self.encoded.append((tuple(ids.flatten().tolist()), clip_skip))
+        self.inserted.append(inserted)
         part = ids.float() / 1000
         return torch.stack([part, torch.sin(ids.float()), torch.full_like(part, clip_skip)], 2)
 
@@ -167,13 +193,17 @@ class ToyCheckpoint:
     def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
         """The Gaussian's exact noise (or v) at the rows' time steps."""
         assert x.shape[0] == timestep.shape[0] == context.shape[0]
+        assert x.shape[1] == self.in_channels
         self.calls.append(Call(tuple(x.shape[1:]), tuple(timestep.tolist()), context.shape[1]))
         self.before(len(self.calls))
         if self._says("boom", context).any():
             raise RuntimeError("boom")
         sigma = self._column(self.table.sigma(timestep.double().numpy()))
-        noised = x.double() * torch.sqrt(sigma**2 + 1)
-        mean = self.mean(context).double()
+        latents, shown = x[:, : self.latent_channels], x[:, self.latent_channels :]
+        noised = latents.double() * torch.sqrt(sigma**2 + 1)
+        mean = self.mean(context).double() + self.bias
+        if shown.shape[1]:
+            mean = mean + 0.1 * shown.double().mean(1, keepdim=True)
         denoised = mean + (noised - mean) * (self.spread**2 / (self.spread**2 + sigma**2))
         noise = (noised - denoised) / sigma
         output = noise
@@ -186,6 +216,12 @@ class ToyCheckpoint:
         """Three of the channels, weaker, and every latent an 8 by 8 square."""
         self.decoded.append(latents)
         return CONTRAST * latents[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """What `decode` made of three channels; the fourth is their mean."""
+        self.pictures.append(pixels)
+        colours = torch.nn.functional.avg_pool2d(pixels, 8) / CONTRAST
+        return torch.cat([colours, colours.mean(1, keepdim=True)], dim=1)
 
     def _says(self, word: str, context: Tensor) -> Tensor:
         return (context[:, :, 0] == torch.tensor(self.tokenizer.id(word)) / 1000).any(1)
@@ -203,25 +239,69 @@ def info(name: str = "toy") -> CheckpointInfo:
     return CheckpointInfo(path=Path(f"/{name}.safetensors"), name=name, model_name=name)
 
 
+def choice(name: str = "toy", *networks: str, **more: Any) -> ModelChoice:
+    """The checkpoint of this name, wearing networks of these names."""
+    uses = tuple(
+        NetworkUse(network=NetworkInfo(path=Path(f"/{each}.pt"), name=each, alias=each))
+        for each in networks
+    )
+    return ModelChoice(checkpoint=info(name), networks=uses, **more)
+
+
+def label(wanted: ModelChoice) -> str:
+    """A choice in a word: "toy", "toy+style"."""
+    return "+".join([wanted.checkpoint.name, *(use.network.name for use in wanted.networks)])
+
+
+class NoApprox:
+    """Weights of cheap autoencoders that are absent."""
+
+    def absent(self, _: Tensor) -> Tensor | None:
+        return None
+
+    taesd_decoded = taesd_encoded = network_decoded = absent
+
+
+def no_approx() -> "ApproxVaes":
+    return cast("ApproxVaes", NoApprox())
+
+
 class ToyManager:
-    """Lends toy checkpoints one file at a time, and logs who took and brought back what."""
+    """Lends one toy checkpoint at a time, and logs who took and brought back what.
+
+    `before` is called with the label of each choice before it is lent, on the device thread.
+    """
 
     def __init__(self, **checkpoints: ToyCheckpoint | Exception) -> None:
         self._checkpoints = checkpoints
+        self._changed = threading.Condition()
         self.log: list[str] = []
         self.lent: list[str] = []
+        self.before: Callable[[str], None] = lambda wanted: None
 
     @contextmanager
-    def borrow(self, wanted: CheckpointInfo) -> "Iterator[Checkpoint]":
-        found = self._checkpoints[wanted.name]
+    def borrow(self, wanted: ModelChoice) -> "Iterator[Checkpoint]":
+        name = label(wanted)
+        self.before(name)
+        found = self._checkpoints[wanted.checkpoint.name]
         if isinstance(found, Exception):
             raise found
-        assert set(self.lent) <= {wanted.name}, "a second checkpoint, while the first is in use"
-        self.lent.append(wanted.name)
-        self.log.append(f"take {wanted.name}")
-        yield found.lent()
-        self.lent.remove(wanted.name)
-        self.log.append(f"return {wanted.name}")
+        assert not self.lent, f"{name} beside {self.lent}, which is in use"
+        self.lent.append(name)
+        self.log.append(f"take {name}")
+        try:
+            yield found.lent()
+        finally:
+            with self._changed:
+                self.lent.remove(name)
+                self.log.append(f"return {name}")
+                self._changed.notify_all()
+
+    def settled(self) -> list[str]:
+        """The log once nothing is lent any more."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self.lent, timeout=10), self.log
+            return list(self.log)
 
     def checkpoint(self, name: str) -> ToyCheckpoint:
         found = self._checkpoints[name]
@@ -237,10 +317,22 @@ class ToyManager:
         return cast("CheckpointManager", self)
 
 
+def settings(count: int, first_seed: int = 1) -> dict[str, Any]:
+    """What plans of `count` 32 by 16 pictures have in common, all in one batch."""
+    return {
+        "negative_prompts": ("bad",) * count,
+        "seeds": seeds(*range(first_seed, first_seed + count)),
+        "sampler": spec(),
+        "encoding": Encoding(),
+        "width": 32,
+        "height": 16,
+        "batch_size": count,
+    }
+
+
 def plan(
     *prompts: str,
     checkpoint: str = "toy",
-    sampler: SamplerSpec | None = None,
     first_seed: int = 1,
     negative: str = "bad",
     cfg_scale: float = 3.0,
@@ -248,27 +340,23 @@ def plan(
 ) -> Txt2ImgPlan:
     """A plan of one 32 by 16 picture a prompt, all in one batch."""
     count = len(prompts)
-    settings: dict[str, Any] = {
-        "seeds": seeds(*range(first_seed, first_seed + count)),
-        "encoding": Encoding(),
+    own: dict[str, Any] = {
+        "model": choice(checkpoint),
+        "prompts": prompts,
+        "negative_prompts": (negative,) * count,
         "guidance": GuidanceSpec(scale=cfg_scale),
-        "width": 32,
-        "height": 16,
-        "batch_size": count,
     }
-    return Txt2ImgPlan(
-        checkpoint=info(checkpoint),
-        prompts=prompts,
-        negative_prompts=(negative,) * count,
-        sampler=sampler or spec(),
-        **{**settings, **more},
-    )
+    return Txt2ImgPlan(**{**settings(count, first_seed), **own, **more})
 
 
 def answer(step: Step, checkpoint: ToyCheckpoint) -> Any:
     """What an engine answers to a step; pictures are the latents' first channels as floats."""
+    if isinstance(step, Use):
+        return checkpoint.traits
     if isinstance(step, Encode):
         return conditioning.encode(checkpoint.lent(), step)
+    if isinstance(step, EncodeImage):
+        return checkpoint.encode_image(step.pixels)
     if isinstance(step, Predict):
         return tuple(
             checkpoint.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.context)

@@ -70,6 +70,40 @@ def test_there_are_21_aliases_and_none_is_a_name() -> None:
     assert not {sampler.name for sampler in SAMPLERS} & set(ALIASES)
 
 
+OLD_NAMES = (
+    *("Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE"),
+    *("DPM++ 2M SDE", "DPM fast", "DPM adaptive", "LMS Karras", "DPM2 Karras", "DPM2 a Karras"),
+    *("DPM++ 2S a Karras", "DPM++ 2M Karras", "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DDIM"),
+    *("PLMS", "UniPC"),
+)
+"""What webui 1.4 listed."""
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_old_names_mean_what_they_meant_where_that_is_asked_for(name: str) -> None:
+    sampler, schedule, warnings = resolve_sampler(name, None, old_names=True)
+    assert (sampler.name, warnings) == (name.removesuffix(" Karras"), ())
+    used = sampler.default_schedule if schedule is SCHEDULES[0] else schedule.name
+    expected = "karras" if name.endswith(" Karras") else "uniform"
+    assert (used or "uniform") == expected
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_old_names_are_accepted_with_the_new_meaning_too(name: str) -> None:
+    sampler, _, warnings = resolve_sampler(name, None)
+    assert (sampler.name, warnings) == (name.removesuffix(" Karras"), ())
+    assert resolve_sampler(name, "Beta", old_names=True) == resolve_sampler(name, "Beta")
+    assert resolve_sampler(name, "Automatic", old_names=True) == resolve_sampler(name, "Automatic")
+
+
+def test_the_old_meaning_is_of_old_names_alone() -> None:
+    assert len(OLD_NAMES) == 22
+    for sampler in SAMPLERS:
+        if sampler.name not in OLD_NAMES:
+            alone = resolve_sampler(sampler.name, None)
+            assert resolve_sampler(sampler.name, None, old_names=True) == alone
+
+
 def specified(**fields: Any) -> tuple[SamplerSpec, dict[str, object]]:
     """A request's numbers for its sampler, and what its infotext says about them."""
     request = Txt2ImgRequest.model_validate({"sampler_name": "Euler", **fields})

@@ -82,6 +82,52 @@ def test_clip_skip_counts_layers_from_the_end(checkpoint: Checkpoint) -> None:
         checkpoint.encode_tokens(tokens, 14)
 
 
+def with_words(checkpoint: Checkpoint, vectors: Tensor) -> nn.Embedding:
+    """The text encoder's own token embedding with `vectors` as words after its last."""
+    own: Tensor = checkpoint.text_encoder.get_input_embeddings().state_dict()["weight"]
+    weight = torch.cat([own, vectors.to(own)])
+    return nn.Embedding(len(weight), weight.shape[1], _weight=weight).requires_grad_(False)
+
+
+@pytest.mark.parametrize("clip_skip", [1, 2, 13])
+def test_inserted_vectors_are_as_words_of_their_own(checkpoint: Checkpoint, clip_skip: int) -> None:
+    vectors = torch.randn(3, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    texts = ("a red circle", "one two three four five six", "")
+    tokens = torch.cat([ids(checkpoint, text) for text in texts])
+    inserted = [[(2, vectors[:1])], [(1, vectors[:2]), (74, vectors[1:])], []]
+    found = checkpoint.encode_tokens(tokens, clip_skip, inserted)
+
+    size = len(checkpoint.tokenizer)
+    worded = tokens.clone()
+    worded[0, 2] = size
+    worded[1, 1:3] = torch.tensor([size, size + 1])
+    worded[1, 74:76] = torch.tensor([size + 1, size + 2])
+    own = checkpoint.text_encoder.get_input_embeddings()
+    checkpoint.text_encoder.set_input_embeddings(with_words(checkpoint, vectors))
+    try:
+        expected = checkpoint.encode_tokens(worded, clip_skip)
+    finally:
+        checkpoint.text_encoder.set_input_embeddings(own)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    plain = checkpoint.encode_tokens(tokens, clip_skip)
+    torch.testing.assert_close(found[2], plain[2], atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[0, :2], plain[0, :2], atol=1e-6, rtol=0)
+    moved = (found[0, 2:] - plain[0, 2:]).abs().amax(1) > 1e-4
+    assert moved[0]
+    assert moved.all() == (clip_skip < 13), "a layer carries it to all that follows"
+
+
+def test_inserted_vectors_leave_nothing_behind(checkpoint: Checkpoint) -> None:
+    tokens = ids(checkpoint, "a red circle")
+    plain = checkpoint.encode_tokens(tokens, 1)
+    vectors = torch.ones(2, 16)
+    checkpoint.encode_tokens(tokens, 1, [[(1, vectors)]])
+    with pytest.raises(RuntimeError):
+        checkpoint.encode_tokens(tokens, 1, [[(1, torch.ones(2, 17))]])
+    assert torch.equal(checkpoint.encode_tokens(tokens, 1), plain)
+    assert torch.equal(vectors, torch.ones(2, 16))
+
+
 def test_decode_undoes_encode_roughly_and_scales(checkpoint: Checkpoint) -> None:
     pixels = torch.linspace(-0.5, 0.5, 64)[None, None, None, :].expand(2, 3, 64, 64)
     latents = checkpoint.encode_image(pixels)

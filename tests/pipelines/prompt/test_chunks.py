@@ -1,13 +1,17 @@
-"""Chunks: 75 tokens, commas that are not torn from their phrase, and BREAK."""
+"""Chunks: 75 tokens, commas that are not torn from their phrase, BREAK, and embeddings."""
 
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from models.embeddings.table import Embedding, EmbeddingTable
 from models.families.tokenizer import ClipTokenizer
-from pipelines.prompt.chunks import Chunk, chunk_prompt, chunk_spans
+from pipelines.prompt.chunks import PLACEHOLDER, Chunk, chunk_prompt, chunk_spans, used_embeddings
 from pipelines.prompt.emphasis import Span
 
+from ...models.embeddings.made import WIDTH, embedding
 from ..toy import Words
 
 WORDS = Words()
@@ -166,3 +170,150 @@ def test_the_real_tokenizer_s_commas() -> None:
     first, second = chunk_prompt("cat " * 70 + ", dog dog dog dog dog", clip, backtrack=20)
     assert first.ids[70:73] == (2368, 267, 49407)
     assert second.ids[1:7] == (*[1929] * 5, 49407)
+
+
+def named(*embeddings: Embedding) -> EmbeddingTable:
+    return EmbeddingTable(embeddings, (WIDTH,), WORDS.encode)
+
+
+def with_embeddings(prompt: str, *embeddings: Embedding, backtrack: int = 20) -> tuple[Chunk, ...]:
+    return chunk_prompt(prompt, WORDS, backtrack=backtrack, embeddings=named(*embeddings))
+
+
+def placed(found: tuple[Chunk, ...]) -> list[list[tuple[int, str]]]:
+    """Each chunk's embeddings: where, and their names."""
+    return [[(each.position, each.embedding.name) for each in c.insertions] for c in found]
+
+
+def test_an_embedding_takes_the_places_of_its_vectors() -> None:
+    (chunk,) = with_embeddings("a emb b", embedding("emb", 3))
+    assert chunk.ids[1:7] == (WORDS.id("a"), *[PLACEHOLDER] * 3, WORDS.id("b"), EOS)
+    assert placed((chunk,)) == [[(2, "emb")]]
+    assert set(chunk.weights) == {1.0}
+
+
+def test_without_its_name_a_prompt_has_no_embedding() -> None:
+    assert with_embeddings("a cat", embedding("emb", 3)) == chunks("a cat")
+
+
+def test_a_weight_is_that_of_every_vector() -> None:
+    (chunk,) = with_embeddings("a (emb:1.5) [emb]", embedding("emb", 2))
+    assert chunk.weights[:7] == pytest.approx((1, 1, 1.5, 1.5, 1 / 1.1, 1 / 1.1, 1))
+    assert placed((chunk,)) == [[(2, "emb"), (4, "emb")]]
+
+
+def test_neighbours_stand_side_by_side() -> None:
+    (chunk,) = with_embeddings("one one two", embedding("one", 2), embedding("two", 3))
+    assert placed((chunk,)) == [[(1, "one"), (3, "one"), (5, "two")]]
+    assert chunk.ids[:9] == (BOS, *[PLACEHOLDER] * 7, EOS)
+
+
+def test_a_name_of_several_tokens_is_taken_whole_and_the_longest_first() -> None:
+    short, long = embedding("red", 1), embedding("red cat", 2)
+    (chunk,) = with_embeddings("red cat red dog", short, long)
+    assert placed((chunk,)) == [[(1, "red cat"), (3, "red")]]
+    assert chunk.ids[1:6] == (0, 0, 0, WORDS.id("dog"), EOS)
+
+
+def test_a_name_is_not_read_across_a_change_of_weight() -> None:
+    (chunk,) = with_embeddings("red (cat:1.5)", embedding("red cat", 2))
+    assert placed((chunk,)) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("before", "count", "lengths", "expected"),
+    [
+        (72, 3, [75, 1], [[(73, "emb")], []]),
+        (73, 3, [73, 4], [[], [(1, "emb")]]),
+        (75, 3, [75, 4], [[], [(1, "emb")]]),
+        (74, 1, [75, 1], [[(75, "emb")], []]),
+        (0, 75, [75, 1], [[(1, "emb")], []]),
+        (1, 75, [1, 75, 1], [[], [(1, "emb")], []]),
+    ],
+)
+def test_vectors_that_do_not_fit_begin_a_chunk(
+    before: int, count: int, lengths: list[int], expected: list[list[tuple[int, str]]]
+) -> None:
+    prompt = " ".join([*words(0, before), "emb", "z"])
+    found = with_embeddings(prompt, embedding("emb", count))
+    assert placed(found) == expected
+    assert [sum(token != EOS for token in chunk.ids) - 1 for chunk in found] == lengths
+
+
+def test_a_late_comma_counts_before_an_embedding_too() -> None:
+    prompt = " ".join(words(0, 70)) + " , " + " ".join([*words(70, 74), "emb"])
+    first, second = with_embeddings(prompt, embedding("emb", 2))
+    assert first.ids[1:73] == (*ids(words(0, 70)), COMMA, EOS)
+    assert second.ids[1:8] == (*ids(words(70, 74)), 0, 0, EOS)
+    assert placed((first, second)) == [[], [(5, "emb")]]
+
+
+def test_only_the_placeholders_of_a_moved_embedding_move() -> None:
+    """The reference forgets the vectors: they come out in the first chunk's padding."""
+    prompt = " ".join(words(0, 70)) + " , (emb:1.5) " + " ".join(words(70, 73))
+    first, second = with_embeddings(prompt, embedding("emb", 2))
+    assert first.ids[71:] == (COMMA, *[EOS] * 5)
+    assert second.ids[1:6] == (0, 0, *ids(words(70, 73)))
+    assert second.weights[:5] == (1.0, 1.5, 1.5, 1.0, 1.0)
+    assert placed((first, second)) == [[(72, "emb")], []]
+
+
+def test_without_emphasis_embeddings_are_read_too() -> None:
+    (chunk,) = chunk_prompt(
+        "a emb", WORDS, backtrack=20, emphasis=False, embeddings=named(embedding("emb"))
+    )
+    assert placed((chunk,)) == [[(2, "emb")]]
+
+
+EMBEDDINGS = {f"emb{count}": embedding(f"emb{count}", count) for count in (1, 2, 5, 40, 75)}
+PIECES = st.sampled_from([*words(0, 5), *EMBEDDINGS, "BREAK"])
+PHRASES = st.tuples(PIECES, st.integers(1, 30), st.sampled_from([1.0, 1.5]))
+
+
+@given(st.lists(PHRASES, max_size=12))
+def test_vectors_are_whole_in_order_and_of_their_span_s_weight(
+    phrases: list[tuple[str, int, float]],
+) -> None:
+    spans = [
+        Span(" ".join([word] * times), weight, breaks=word == "BREAK")
+        for word, times, weight in phrases
+    ]
+    found = chunk_spans(spans, WORDS, 0, named(*EMBEDDINGS.values()))
+    seen: list[tuple[str, float]] = []
+    for chunk in found:
+        assert len(chunk.ids) == len(chunk.weights) == 77
+        starts = {each.position: each.embedding for each in chunk.insertions}
+        place = 1
+        while place < 76 and chunk.ids[place] != EOS:
+            here = starts.pop(place, None)
+            stop = place + (here.count if here else 1)
+            assert stop <= 76
+            assert len(set(chunk.weights[place:stop])) == 1
+            assert not here or set(chunk.ids[place:stop]) == {PLACEHOLDER}
+            seen.append((here.name if here else str(chunk.ids[place]), chunk.weights[place]))
+            place = stop
+        assert set(chunk.ids[place:]) == {EOS}
+        assert starts == {}
+    assert seen == [
+        (word if word in EMBEDDINGS else str(WORDS.id(word)), weight)
+        for word, times, weight in phrases
+        if word != "BREAK"
+        for _ in range(times)
+    ]
+
+
+def test_used_embeddings_come_in_the_order_of_encoding() -> None:
+    one, two, three = embedding("one"), embedding("two"), embedding("three")
+    table = (one, two, three)
+    first = with_embeddings("two BREAK one two", *table)
+    second = with_embeddings("three two", *table)
+    assert used_embeddings([first, second]) == (two, three, one)
+    assert used_embeddings([first]) == (two, one)
+    assert used_embeddings([chunks("a")]) == used_embeddings([]) == ()
+
+
+def test_many_embeddings_take_linear_time() -> None:
+    table = named(*(embedding(f"e e{i}") for i in range(2000)))
+    start = time.thread_time()
+    assert chunk_prompt("e e1999 " * 10_000, WORDS, backtrack=20, embeddings=table)
+    assert time.thread_time() - start < 10

@@ -13,7 +13,7 @@ def test_options_name_a_checkpoint_from_the_start(wire: Wire) -> None:
     settings = wire.client.get(PATH).json()
     assert settings["sd_model_checkpoint"] == CIRCLES.title
     assert settings["sd_checkpoint_hash"] == CIRCLES.sha256
-    assert len(settings) == 324
+    assert len(settings) == 325
 
 
 def test_the_whole_object_can_be_sent_back(wire: Wire) -> None:

@@ -1,0 +1,1 @@
+"""The selectable scripts of a stock webui, one module each."""

@@ -1,0 +1,51 @@
+"""Which files may hold textual inversions; torch-free."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..folders import walk
+
+PICKLES = (".pt", ".bin")
+SAFETENSORS = ".safetensors"
+PICTURES = (".png", ".webp", ".avif")
+PREVIEW = ".preview"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingFile:
+    """A file as it was when it was found: one that changes is another."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+def find_files(folders: Iterable[Path]) -> list[EmbeddingFile]:
+    """Find the files of these folders' trees that may hold an embedding, in natural order.
+
+    A picture of the same name as a file of weights, or called `NAME.preview.png`, is a preview of
+    it and is left out.
+    """
+    paths = [path for folder in folders for path in walk(folder)]
+    weights = {path.with_suffix("") for path in paths if _holds_weights(path)}
+    files: list[EmbeddingFile] = []
+    for path in paths:
+        if _holds_weights(path) or (_is_picture(path) and path.with_suffix("") not in weights):
+            try:
+                stat = os.stat(path)
+            except OSError:
+                # gone since, or a link to nothing
+                continue
+            if stat.st_size:
+                files.append(EmbeddingFile(path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns))
+    return files
+
+
+def _holds_weights(path: Path) -> bool:
+    return path.suffix.lower() in (*PICKLES, SAFETENSORS)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES and Path(path.stem).suffix.lower() != PREVIEW

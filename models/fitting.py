@@ -1,0 +1,61 @@
+"""A loaded checkpoint and what is put on it for the job at hand."""
+
+from dataclasses import replace
+
+import torch
+from diffusers import AutoencoderKL
+
+from .choice import ModelChoice
+from .embeddings.shelf import EmbeddingShelf
+from .families import Checkpoint
+from .families.vae_swap import load_vae
+from .networks.adapters import Adapters
+from .tiling import set_tiling
+from .vae_files import VaeInfo
+
+
+class Fitting:
+    """Puts a choice's additions on a loaded checkpoint, and takes them off again."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        embeddings: EmbeddingShelf,
+        *,
+        vae_dtype: torch.dtype,
+        allow_pickle: bool,
+    ) -> None:
+        """Fit `checkpoint`, which is bare; prompts may use `embeddings`."""
+        self.bare = checkpoint
+        self._embeddings = embeddings
+        self._vae_dtype = vae_dtype
+        self._allow_pickle = allow_pickle
+        self._adapters = Adapters(checkpoint)
+        self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
+
+    def fit(self, choice: ModelChoice) -> Checkpoint:
+        """The checkpoint as `choice` wants it; what another choice had put on is gone.
+
+        Raises what reading the choice's files raises; then the next `fit` starts anew.
+        """
+        self._adapters.wear(choice.networks)
+        vae = self._other_vae(choice.vae) if choice.vae else self.bare.vae
+        set_tiling(self.bare.unet, choice.tiling)
+        set_tiling(vae, choice.tiling)
+        tokenizer = self.bare.tokenizer
+        width = self.bare.text_encoder.config.hidden_size
+        table = self._embeddings.table((width,), tokenizer.encode)
+        return replace(self.bare, vae=vae, embeddings=table)
+
+    def _other_vae(self, wanted: VaeInfo) -> AutoencoderKL:
+        """The autoencoder of a file; the one used last stays loaded."""
+        if self._vae is None or self._vae[0] != wanted:
+            self._vae = None
+            vae = load_vae(
+                wanted,
+                device=self.bare.device,
+                dtype=self._vae_dtype,
+                allow_pickle=self._allow_pickle,
+            )
+            self._vae = wanted, vae
+        return self._vae[1]

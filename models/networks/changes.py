@@ -1,0 +1,308 @@
+"""The arithmetic of networks: what each kind adds to a module's weight.
+
+The formulas are those of the papers and trainers: LoRA (arXiv 2106.09685) and its forms for
+convolutions, LoHa and LoKr (LyCORIS, 2309.14859), IA3 (2205.05638), GLoRA (2306.07967), OFT
+(2306.07280), BOFT (2311.06243), DoRA (2402.09353).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+#: parts that are single numbers
+NUMBERS = ("alpha", "scale", "on_input")
+#: the input channels that networks know, where the model's first layer has more (inpainting)
+LATENT_CHANNELS = 4
+_MAX_DIMENSIONS = 8
+_SMALL = 1e-8
+
+Parts = Mapping[str, Tensor]
+
+
+class Misfit(ValueError):
+    """A change that cannot be made to this module; the message says why in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Change:
+    """What a network does to one module."""
+
+    kind: "Kind"
+    parts: Parts
+    numbers: Mapping[str, float]
+
+    def on(self, device: torch.device) -> "Change":
+        """The same on a device, in float32."""
+        moved = {
+            name: part.to(device=device, dtype=torch.float32) for name, part in self.parts.items()
+        }
+        return replace(self, parts=moved)
+
+    def of_weight(self, weight: Tensor, dyn_dim: int | None = None) -> Tensor:
+        """What is added to `weight` (float32) at strength 1, in its shape.
+
+        Parts must be on its device, in float32. Raises Misfit.
+        """
+        delta = _shaped(self.kind.delta(self, weight, dyn_dim), weight.shape)
+        if (sparse := self.parts.get("bias")) is not None:
+            delta = delta + sparse.to_dense().reshape(weight.shape)
+        delta = delta * self._scale()
+        if (magnitude := _magnitude(self.parts, weight.shape)) is not None:
+            delta = _with_norms(weight + delta, magnitude) - weight
+        return delta
+
+    def of_bias(self) -> Tensor | None:
+        """What is added to the module's bias at strength 1, if anything."""
+        return self.parts.get("diff_b", self.parts.get("b_norm"))
+
+    def _scale(self) -> float:
+        """`scale`, or alpha over the rank, or 1."""
+        if "scale" in self.numbers:
+            return self.numbers["scale"]
+        rank = self.kind.rank(self.parts) if self.kind.rank is not None else None
+        return self.numbers["alpha"] / rank if rank and "alpha" in self.numbers else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of change: the parts it is known by, its formula, and its rank.
+
+    One of the sets in `known_by` must be there. `rank` is None where alpha does not scale.
+    """
+
+    name: str
+    known_by: tuple[frozenset[str], ...]
+    delta: Callable[[Change, Tensor, int | None], Tensor]
+    rank: Callable[[Parts], int | None] | None = None
+
+
+def change_of(parts: Parts) -> Change:
+    """Put together what a file holds for one module. Raises Misfit."""
+    kind = next(
+        (kind for kind in KINDS if any(needed <= parts.keys() for needed in kind.known_by)), None
+    )
+    if kind is None:
+        raise Misfit(f"no known kind of network has just {', '.join(sorted(parts))}")
+    rest = {name: part for name, part in parts.items() if not name.startswith("bias_")}
+    if "bias_values" in parts:
+        rest["bias"] = _sparse(parts)
+    numbers: dict[str, float] = {}
+    for name in NUMBERS:
+        if (part := rest.pop(name, None)) is not None:
+            if part.numel() != 1:
+                raise Misfit(f"its {name} is not one number")
+            numbers[name] = float(part.item())
+    return Change(kind=kind, parts=rest, numbers=numbers)
+
+
+def check(change: Change, weight: torch.Size, bias: torch.Size | None) -> None:
+    """Whether a change can be made to a module of these shapes, without computing it.
+
+    `bias` is None where the module can have none. Raises Misfit.
+    """
+    added = change.of_bias()
+    if added is not None and (bias is None or added.shape != bias):
+        raise Misfit(f"its bias has the shape {tuple(added.shape)}")
+    parts = dict(change.parts)
+    if (sparse := parts.pop("bias", None)) is not None and sparse.numel() != weight.numel():
+        raise Misfit(f"its sparse part has the shape {tuple(sparse.shape)}")
+    meta = torch.device("meta")
+    try:
+        # On meta tensors the formula costs no time, and a hostile shape no memory.
+        replace(change, parts=parts).on(meta).of_weight(torch.empty(weight, device=meta))
+    except (RuntimeError, IndexError) as error:
+        raise Misfit(f"{_described(parts)} do not go together") from error
+
+
+def _shaped(delta: Tensor, shape: torch.Size) -> Tensor:
+    """The delta in a weight's shape. Raises Misfit."""
+    if delta.shape[:1] == shape[:1]:
+        if delta.numel() == shape.numel():
+            return delta.reshape(shape)
+        narrow = torch.Size((shape[0], LATENT_CHANNELS, *shape[2:]))
+        if len(shape) == 4 and shape[1] > LATENT_CHANNELS and delta.numel() == narrow.numel():
+            return pad(delta.reshape(narrow), (0, 0, 0, 0, 0, shape[1] - LATENT_CHANNELS))
+    raise Misfit(f"it is made for the shape {tuple(delta.shape)}, the module has {tuple(shape)}")
+
+
+def _described(parts: Parts) -> str:
+    return ", ".join(f"{name} {tuple(part.shape)}" for name, part in parts.items())
+
+
+def _sparse(parts: Parts) -> Tensor:
+    """A weight's few large differences, as extracted LoCons carry them. Raises Misfit."""
+    try:
+        sizes = parts["bias_size"]
+        if sizes.numel() > _MAX_DIMENSIONS:
+            raise Misfit(f"its sparse part has {sizes.numel()} dimensions")
+        return torch.sparse_coo_tensor(
+            parts["bias_indices"].long(),
+            parts["bias_values"].float(),
+            [int(size) for size in sizes.flatten().tolist()],
+            check_invariants=True,
+        )
+    except (KeyError, RuntimeError, OverflowError, ValueError) as error:
+        raise Misfit("its sparse part is damaged") from error
+
+
+def _magnitude(parts: Parts, shape: torch.Size) -> Tensor | None:
+    """DoRA's norms, broadcastable to the weight: per input (LyCORIS) or per output (peft)."""
+    if (per_output := parts.get("magnitude")) is not None:
+        return per_output.reshape(-1, *[1] * (len(shape) - 1))
+    norms = parts.get("dora_scale")
+    return None if norms is None else norms.reshape(*norms.shape, *[1] * (len(shape) - norms.dim()))
+
+
+def _with_norms(weight: Tensor, norms: Tensor) -> Tensor:
+    """The weight with the norms of its columns (or rows) replaced. Raises Misfit."""
+    kept = [axis for axis, size in enumerate(norms.shape) if size != 1]
+    if norms.dim() != weight.dim() or any(norms.shape[i] != weight.shape[i] for i in kept):
+        raise Misfit(f"its magnitudes have the shape {tuple(norms.shape)}")
+    rest = [axis for axis in range(weight.dim()) if axis not in kept]
+    if len(kept) > 1 or not rest:
+        raise Misfit(f"its magnitudes have the shape {tuple(norms.shape)}")
+    old: Tensor = torch.linalg.vector_norm(weight, dim=rest, keepdim=True)
+    return weight * (norms / old.clamp_min(torch.finfo(old.dtype).tiny))
+
+
+def _product(a: Tensor, b: Tensor, core: Tensor | None) -> Tensor:
+    """Two factors multiplied, through a Tucker core [i, j, ...] where there is one."""
+    if core is None:
+        return a.flatten(1) @ b.flatten(1)
+    return torch.einsum("ij...,ip,jr->pr...", core, a, b)
+
+
+def _lora(change: Change, _weight: Tensor, dyn_dim: int | None) -> Tensor:
+    up, down = change.parts["up"].flatten(1), change.parts["down"].flatten(1)
+    if "mid" in change.parts:
+        return torch.einsum("nm...,in,mj->ij...", change.parts["mid"], up, down)
+    return up[:, :dyn_dim] @ down[:dyn_dim]
+
+
+def _loha(change: Change, _weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    parts = change.parts
+    first = _product(parts["hada_w1_a"], parts["hada_w1_b"], parts.get("hada_t1"))
+    second = _product(parts["hada_w2_a"], parts["hada_w2_b"], parts.get("hada_t2"))
+    return first.flatten(1) * second.flatten(1)
+
+
+def _lokr(change: Change, _weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    parts = change.parts
+    first, second = parts.get("lokr_w1"), parts.get("lokr_w2")
+    if first is None:
+        first = _product(parts["lokr_w1_a"], parts["lokr_w1_b"], None)
+    if second is None:
+        second = _product(parts["lokr_w2_a"], parts["lokr_w2_b"], parts.get("lokr_t2"))
+    first = first.reshape(*first.shape, *[1] * (second.dim() - first.dim()))
+    return torch.kron(first, second.contiguous())
+
+
+def _lokr_rank(parts: Parts) -> int | None:
+    factor = parts.get("lokr_w2_b", parts.get("lokr_w1_b"))
+    return None if factor is None else factor.shape[0]
+
+
+def _ia3(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    sizes = [1] * weight.dim()
+    sizes[1 if change.numbers.get("on_input") else 0] = -1
+    return weight * change.parts["ia3"].reshape(sizes)
+
+
+def _full(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    return change.parts.get("diff", torch.zeros_like(weight))
+
+
+def _norm(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    return change.parts.get("w_norm", torch.zeros_like(weight))
+
+
+def _glora(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    a1, a2, b1, b2 = (change.parts[name].flatten(1) for name in ("a1", "a2", "b1", "b2"))
+    rows = weight.flatten(1)
+    # The first files, and the reference, count the factors from the right.
+    if (b2.shape[0], b1.shape[1]) == rows.shape:
+        a1, a2, b1, b2 = a2, a1, b2, b1
+    return b1 @ b2 + rows @ a1 @ a2
+
+
+def _oft(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
+    rows = weight.flatten(1)
+    if "oft_diag" in change.parts:
+        rotations = change.parts["oft_diag"]
+    else:
+        rotations = _rotations(change.parts["oft_blocks"], change, len(rows))
+    if rotations.dim() == 4:
+        turned = _butterfly(rotations, rows)
+    else:
+        turned = (rotations.mT @ rows.reshape(*rotations.shape[:2], -1)).flatten(0, 1)
+    if "rescale" in change.parts:
+        turned = turned * change.parts["rescale"].reshape(-1, 1)
+    return turned - rows
+
+
+def _rotations(blocks: Tensor, change: Change, width: int) -> Tensor:
+    """Cayley's orthogonal matrices of square blocks [..., n, n]; alpha limits how far they turn."""
+    skew = blocks - blocks.mT
+    if alpha := change.numbers.get("alpha"):
+        norm = torch.linalg.vector_norm(skew)
+        skew = skew * ((norm.clamp(max=alpha * width) + _SMALL) / (norm + _SMALL))
+    one = torch.eye(blocks.shape[-1], device=blocks.device)
+    inverse: Tensor = torch.linalg.inv_ex(one - skew).inverse
+    return (one + skew) @ inverse
+
+
+def _butterfly(stages: Tensor, rows: Tensor) -> Tensor:
+    """Rotate rows by stages [m, blocks, n, n], each of which pairs rows twice as far apart."""
+    count, size = stages.shape[1:3]
+    # Not `enumerate(stages)`: that splits them at once, and a hostile file has billions of nothing.
+    for stage in range(len(stages)):
+        half = 2**stage * (size // 2)
+        paired = rows.reshape(-1, 2, half, rows.shape[1]).transpose(1, 2)
+        turned = stages[stage] @ paired.reshape(count, size, -1)
+        rows = turned.reshape(paired.shape).transpose(1, 2).flatten(0, 2)
+    return rows
+
+
+def _set(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name="LoRA",
+        known_by=(_set("up", "down"),),
+        delta=_lora,
+        rank=lambda parts: parts["down"].shape[0],
+    ),
+    Kind(
+        name="LoHa",
+        known_by=(_set("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),),
+        delta=_loha,
+        rank=lambda parts: parts["hada_w1_b"].shape[0],
+    ),
+    Kind(name="IA3", known_by=(_set("ia3"),), delta=_ia3),
+    Kind(
+        name="LoKr",
+        known_by=(
+            _set("lokr_w1", "lokr_w2"),
+            _set("lokr_w1", "lokr_w2_a", "lokr_w2_b"),
+            _set("lokr_w1_a", "lokr_w1_b", "lokr_w2"),
+            _set("lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"),
+        ),
+        delta=_lokr,
+        rank=_lokr_rank,
+    ),
+    Kind(name="full", known_by=(_set("diff"), _set("diff_b")), delta=_full),
+    Kind(name="norm", known_by=(_set("w_norm"), _set("b_norm")), delta=_norm),
+    Kind(
+        name="GLoRA",
+        known_by=(_set("a1", "a2", "b1", "b2"),),
+        delta=_glora,
+        rank=lambda parts: min(parts["b1"].flatten(1).shape),
+    ),
+    Kind(name="OFT", known_by=(_set("oft_blocks"), _set("oft_diag")), delta=_oft),
+)
+"""In the order they are looked for, should a file mix them."""

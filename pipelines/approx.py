@@ -1,0 +1,56 @@
+"""Pictures from latents and back, by the autoencoder or by something cheaper."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from models.approx import ApproxVaes
+    from models.families.base import Checkpoint
+
+    from .plan import VaeMethod
+
+#: RGB of each SD1 latent channel, a published least-squares fit to the SD1 VAE
+#: (https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204)
+SD1_TO_RGB = (
+    (0.298, 0.207, 0.208),
+    (0.187, 0.286, 0.173),
+    (-0.158, 0.189, 0.264),
+    (-0.184, -0.271, -0.473),
+)
+
+
+def cheap(latents: Tensor) -> Tensor:
+    """Turn latents [N,4,h,w] as sampled into pixels [N,3,h,w], nominally in [-1,1]."""
+    to_rgb = torch.tensor(SD1_TO_RGB, device=latents.device)
+    return torch.einsum("nchw,cr->nrhw", latents.float(), to_rgb)
+
+
+def decode(
+    checkpoint: "Checkpoint", latents: Tensor, method: "VaeMethod", approx: "ApproxVaes"
+) -> Tensor:
+    """Turn latents [N,4,h,w] into pixels nominally in [-1,1].
+
+    They are [N,3,8h,8w], of "Approx NN" [N,3,2h,2w], of "Approx cheap" [N,3,h,w]. Where a
+    method's weights are absent, the autoencoder does it. Raises NansException.
+    """
+    if method == "Approx cheap":
+        return cheap(latents)
+    pixels: Tensor | None = None
+    if method == "TAESD":
+        pixels = approx.taesd_decoded(latents)
+    elif method == "Approx NN":
+        pixels = approx.network_decoded(latents)
+    return checkpoint.decode(latents) if pixels is None else pixels
+
+
+def encode(
+    checkpoint: "Checkpoint", pixels: Tensor, method: "VaeMethod", approx: "ApproxVaes"
+) -> Tensor:
+    """Turn pixels [N,3,8h,8w] in [-1,1] into latents [N,4,h,w]; only TAESD encodes beside the VAE.
+
+    Where its weights are absent, the autoencoder does it. Raises NansException.
+    """
+    latents = approx.taesd_encoded(pixels) if method == "TAESD" else None
+    return checkpoint.encode_image(pixels) if latents is None else latents

@@ -1,0 +1,124 @@
+"""Pictures from pictures: encode, noise part of the way, sample the rest."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .blend import Blend
+from .effects import Effects
+from .encode import Texts, encode_texts, model_calls
+from .guidance import Guidance
+from .guided import Lead
+from .noise import SCALE, BatchNoise
+from .pixels import from_bytes
+from .plan import Batch, Img2ImgPlan, Seeds
+from .prompt.editing import Timing
+from .sample import Pass, sample
+from .shown import is_edit, shown_picture
+from .steps import EncodeImage, Stepping
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from models.families.base import ModelTraits
+
+#: the largest share of a schedule that is run; all of it would leave nothing of the picture
+_MOST = 0.999
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Start:
+    """The latents [n,C,h,w] that every batch begins with, n being 1 or a batch's size."""
+
+    latents: Tensor
+    mask: Tensor | None
+
+
+def encode_start(plan: Img2ImgPlan, traits: "ModelTraits") -> Stepping[Start]:
+    """The init pictures as latents, filled where they are masked."""
+    init = plan.init
+    pixels = from_bytes(init.pixels)
+    latents: Tensor = yield EncodeImage(pixels, plan.vae_methods.encode)
+    if init.resize_latents:
+        size = plan.height // SCALE, plan.width // SCALE
+        latents = functional.interpolate(latents, size=size, mode="bilinear")
+    inpainting = init.inpainting
+    if inpainting is None:
+        return Start(latents=latents, mask=None)
+    mask = torch.from_numpy(inpainting.latents).to(latents)[None, None]
+    if inpainting.fill == "noise":
+        seeds = Seeds(
+            seeds=plan.seeds.seeds[: plan.batch_size],
+            subseeds=plan.seeds.seeds[: plan.batch_size],
+            source=plan.seeds.source,
+        )
+        _, channels, height, width = latents.shape
+        noise = BatchNoise(seeds, (channels, height, width), traits.device, ()).first()
+        latents = latents * (1 - mask) + noise * mask
+    elif inpainting.fill == "nothing":
+        latents = latents * (1 - mask)
+    return Start(latents=latents, mask=mask)
+
+
+def redraw(
+    start: Start,
+    batch: Batch,
+    plan: Img2ImgPlan,
+    traits: "ModelTraits",
+    watch: Watch,
+    effects: Effects,
+) -> Stepping[Tensor]:
+    """The latents of a batch: those of `start` noised and sampled again."""
+    length, last_steps = _steps(plan)
+    begun = start.latents.expand(len(batch.prompts), -1, -1, -1)
+    blend, inpainting = None, plan.init.inpainting
+    if start.mask is not None and inpainting is not None:
+        blend = Blend(init=begun, mask=start.mask, soft=inpainting.soft)
+    calls = model_calls(replace(plan.sampler, steps=last_steps))
+    timing = Timing(steps=model_calls(plan.sampler), old=plan.encoding.old_editing)
+    texts = Texts(batch.prompts, batch.negative_prompts)
+
+    def guide(traits: "ModelTraits") -> Stepping[Guidance]:
+        shown = yield from _shown(plan, traits)
+        guidance = yield from encode_texts(texts, timing, calls, plan, traits, effects)
+        scale = plan.guidance.image_scale if is_edit(traits) else None
+        return replace(guidance, shown=shown, image_scale=None if scale == 1 else scale)
+
+    wanted = Pass(
+        spec=replace(plan.sampler, steps=length),
+        seeds=batch.seeds,
+        width=begun.shape[3] * SCALE,
+        height=begun.shape[2] * SCALE,
+        latents=begun,
+        last_steps=last_steps,
+        noise_multiplier=plan.noise_multiplier,
+        extra_noise=plan.extra_noise,
+        blend=blend,
+    )
+    return (
+        yield from sample(wanted, Lead(guide=guide, refining=plan.refiner), traits, watch, effects)
+    )
+
+
+def _steps(plan: Img2ImgPlan) -> tuple[int, int]:
+    """The length of the schedule, and how many of its last steps are run."""
+    steps, share = plan.sampler.steps, min(plan.denoising, _MOST)
+    if not plan.fix_steps:
+        return steps, int(share * steps) + 1
+    return int(steps / share), steps
+
+
+def _shown(plan: Img2ImgPlan, traits: "ModelTraits") -> Stepping[Tensor | None]:
+    init = plan.init
+    mask = None
+    if init.inpainting is not None:
+        mask = torch.from_numpy(init.inpainting.conditioning)[None, None]
+    pixels = from_bytes(init.pixels)
+    weight, method = plan.guidance.mask_weight, plan.vae_methods.encode
+    shown = yield from shown_picture(pixels, mask, weight, method, traits)
+    size = plan.height // SCALE, plan.width // SCALE
+    if shown is not None and shown.shape[-2:] != size:
+        shown = functional.interpolate(shown, size=size)
+    return shown

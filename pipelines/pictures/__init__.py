@@ -1,0 +1,1 @@
+"""Pictures before and after the device: Pillow and numpy alone, no torch."""

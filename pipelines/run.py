@@ -1,0 +1,61 @@
+"""A job on the engine: as it waits, and under way."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from models.choice import ModelChoice
+
+from .generate import Generated
+from .steps import Step, Stepping, Use
+from .watch import Watch
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Order:
+    """A job as it waits for admission; `choice` is the model it begins on."""
+
+    choice: ModelChoice
+    begin: Callable[[], Stepping[Generated]]
+    watch: Watch
+    future: "Future[Generated]"
+
+
+class Run:
+    """A job under way: its generation, and the step it waits on."""
+
+    def __init__(self, order: Order) -> None:
+        """Take up `order`; nothing happens before `start`."""
+        self.watch = order.watch
+        self.pending: Step | None = None
+        self._future = order.future
+        self._generation = order.begin()
+
+    @property
+    def wants(self) -> ModelChoice | None:
+        """The model without which it cannot go on."""
+        return self.pending.choice if isinstance(self.pending, Use) else None
+
+    def start(self) -> None:
+        """Take the first step."""
+        self.watch.begin()
+        self.advance(None)
+
+    def advance(self, answer: Any) -> None:
+        """Give the generation its answer and take the next step; ends the job at its return."""
+        try:
+            self.pending = self._generation.send(answer)
+        except StopIteration as end:
+            self._end()
+            self._future.set_result(end.value)
+
+    def fail(self, error: Exception) -> None:
+        """End the job with `error`."""
+        self._generation.close()
+        self._end()
+        self._future.set_exception(error)
+
+    def _end(self) -> None:
+        self.pending = None
+        self.watch.denoised = None

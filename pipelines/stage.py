@@ -1,0 +1,52 @@
+"""The model in use on the device, and whose turn it is to get another."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from models.choice import ModelChoice
+from models.manager import CheckpointManager
+
+from .run import Run
+
+if TYPE_CHECKING:
+    from models.families.base import Checkpoint
+
+
+class Stage:
+    """Holds at most one borrowed checkpoint, fitted as one choice wants it."""
+
+    def __init__(self, checkpoints: CheckpointManager) -> None:
+        """Borrow from `checkpoints`; nothing is held yet."""
+        self._checkpoints = checkpoints
+        self._choice: ModelChoice | None = None
+        self._checkpoint: Checkpoint | None = None
+        self._borrowed = ExitStack()
+
+    @property
+    def checkpoint(self) -> "Checkpoint":
+        """The one in use; there must be one."""
+        assert self._checkpoint is not None, "a step came before the model it runs on"
+        return self._checkpoint
+
+    def holds(self, choice: ModelChoice | None) -> bool:
+        """Whether `choice` is what is in use."""
+        return choice is not None and self._choice is not None and self._choice.key == choice.key
+
+    def get(self, choice: ModelChoice) -> None:
+        """Bring `choice` onto the device in place of what is there; raises what loading raises."""
+        self.put_back()
+        self._checkpoint = self._borrowed.enter_context(self._checkpoints.borrow(choice))
+        self._choice = choice
+
+    def put_back(self) -> None:
+        """Let go of what is in use; it stays loaded until another needs its place."""
+        self._choice = self._checkpoint = None
+        self._borrowed.close()
+
+
+def whose_turn(runs: Sequence[Run]) -> Run | None:
+    """Whose wish for another model is to be met: the oldest's, once nobody can go on without."""
+    alive = [run for run in runs if run.pending is not None]
+    stuck = bool(alive) and all(run.wants is not None for run in alive)
+    return alive[0] if stuck else None

@@ -1,0 +1,95 @@
+"""Which model a request means: checkpoint, autoencoder, refiner, and the networks of a prompt."""
+
+from dataclasses import replace
+from typing import cast, get_args
+
+from models.catalog import Catalog, CheckpointInfo
+from models.choice import ModelChoice
+from models.library import Library
+from pipelines.plan import HiresRefiner, Refining
+from pipelines.prompt.networks import FoundNetworks, network_uses, split_networks
+
+from .errors import ApiError
+from .options import Options
+from .schemas.generation import GenerationRequest
+
+#: values by which clients say that a name is not set; the last is Swagger's placeholder
+UNSET = ("", "None", "none", "string")
+
+
+def configured_checkpoint(options: Options, catalog: Catalog) -> CheckpointInfo | None:
+    """The checkpoint that `options` name; the first there is where they name none that is there."""
+    name = options.sd_model_checkpoint
+    return (catalog.find(name) if name else None) or catalog.default()
+
+
+def model_choice(
+    overridden: Options, options: Options, library: Library, *, tiling: bool
+) -> tuple[ModelChoice, tuple[str, ...]]:
+    """The model to draw with: the override's checkpoint, else the server's own, and its VAE."""
+    checkpoint, missed = _checkpoint(overridden, options, library.checkpoints)
+    vae, unknown = library.vaes.choose(
+        overridden.sd_vae,
+        checkpoint,
+        overrides_preferences=overridden.sd_vae_overrides_per_model_preferences,
+    )
+    return ModelChoice(checkpoint=checkpoint, vae=vae, tiling=tiling), missed + unknown
+
+
+def other_checkpoint(
+    name: str, model: ModelChoice, options: Options, library: Library
+) -> ModelChoice:
+    """`model` with the checkpoint that a refiner's or a hires pass's name means, and its VAE.
+
+    Raises `ApiError` for a name that fits none.
+    """
+    found = library.checkpoints.closest(name)
+    if found is None:
+        raise ApiError(500, errors=f"Could not find checkpoint with name {name}", error="Exception")
+    vae, _ = library.vaes.choose(
+        options.sd_vae,
+        found,
+        overrides_preferences=options.sd_vae_overrides_per_model_preferences,
+    )
+    return replace(model, checkpoint=found, vae=vae)
+
+
+def refining(
+    request: GenerationRequest, options: Options, model: ModelChoice, library: Library
+) -> Refining | None:
+    """The refiner a request asks for, if any. Raises `ApiError` for an unknown checkpoint."""
+    name = request.refiner_checkpoint or ""
+    if name in UNSET:
+        return None
+    chosen = other_checkpoint(name, model, options, library)
+    if chosen.checkpoint.path == model.checkpoint.path:
+        return None
+    known = options.hires_fix_refiner_pass in get_args(HiresRefiner)
+    return Refining(
+        model=chosen,
+        at=request.refiner_switch_at,
+        by_steps=options.refiner_switch_by_sample_steps,
+        hires=cast(HiresRefiner, options.hires_fix_refiner_pass if known else "second pass"),
+    )
+
+
+def worn_networks(prompt: str, library: Library) -> tuple[FoundNetworks, tuple[str, ...]]:
+    """The networks that a prompt's tags ask for, and warnings about what is not there."""
+    found = network_uses(split_networks(prompt)[1], library.networks.find)
+    warnings = tuple(f"lora not found: {name}" for name in found.missing)
+    return found, warnings + ((found.problem,) if found.problem else ())
+
+
+def _checkpoint(
+    overridden: Options, options: Options, catalog: Catalog
+) -> tuple[CheckpointInfo, tuple[str, ...]]:
+    name = overridden.sd_model_checkpoint
+    found = catalog.find(name) if name else None
+    if found is not None:
+        return found, ()
+    fallback = configured_checkpoint(options, catalog)
+    if fallback is None:
+        raise ApiError(500, "no checkpoint: put a .safetensors file into models/Stable-diffusion")
+    if not name:
+        return fallback, ()
+    return fallback, (f"unknown checkpoint {name!r}: used {fallback.title}",)

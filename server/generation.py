@@ -1,0 +1,137 @@
+"""From a request to finished pictures: what the routes and the scripts share."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+from PIL import Image
+
+from models.catalog import CheckpointInfo
+from models.library import Library
+from pipelines.pictures.covers import soft_covers
+from pipelines.pictures.finish import Finished, finish, mask_composite, mask_picture
+
+from . import reply, translate
+from .jobs import Job
+from .options import Options
+from .schemas.generation import GenerationRequest
+from .schemas.img2img import Img2ImgRequest
+from .schemas.txt2img import Txt2ImgRequest
+from .services import Services
+from .styles import Style, read_styles
+from .translate import Translated
+
+if TYPE_CHECKING:
+    from pipelines.effects import Effects
+    from pipelines.generate import Generated, GeneratedImage
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawn:
+    """The pictures of one generation, finished, and what is told of them.
+
+    `pictures` and `infotexts` have one entry an image; `beside` holds the pictures of its mask that
+    follow each in a reply.
+    """
+
+    translated: Translated
+    known: reply.Known
+    pictures: tuple[Image.Image, ...]
+    infotexts: tuple[str, ...]
+    beside: tuple[tuple[Image.Image, ...], ...]
+
+
+async def draw(services: Services, job: Job, request: GenerationRequest) -> Drawn:
+    """Carry out a request within `job`; raises what ends it."""
+    options = services.options.current
+    styles = await asyncio.to_thread(
+        read_styles, services.settings.styles_file if request.styles else ()
+    )
+    translated = await asyncio.to_thread(_translate, services, request, options, styles)
+    for warning in translated.warnings:
+        log.warning("not honoured", what=warning)
+    plan = translated.plan
+    every = options.show_progress_every_n_steps if options.live_previews_enable else 0
+    job.watch.begin_plan(
+        batch_count=plan.batch_count,
+        passes=plan.passes,
+        steps=plan.sampler.steps,
+        preview_every=every,
+    )
+    generated = await services.jobs.run(job, plan)
+    return await asyncio.to_thread(_drawn, services, translated, generated)
+
+
+def _translate(
+    services: Services,
+    request: GenerationRequest,
+    options: Options,
+    styles: Mapping[str, Style],
+) -> Translated:
+    if isinstance(request, Img2ImgRequest):
+        return translate.img2img(request, options, services.library, styles)
+    assert isinstance(request, Txt2ImgRequest)
+    return translate.txt2img(request, options, services.library, styles)
+
+
+def _drawn(services: Services, translated: Translated, generated: "Generated") -> Drawn:
+    """Finish the pictures and write their infotexts."""
+    known = _known(services.library, translated, generated.effects)
+    images, size = generated.images, translated.plan.batch_size
+    batches = [images[start : start + size] for start in range(0, len(images), size)]
+    finished = [each for batch in batches for each in _finished(batch, translated)]
+    return Drawn(
+        translated=translated,
+        known=known,
+        pictures=tuple(each.picture for each in finished),
+        infotexts=tuple(reply.describe(translated, known, image.index) for image in images),
+        beside=tuple(_beside(each, translated.options) for each in finished),
+    )
+
+
+def _finished(batch: "Sequence[GeneratedImage]", translated: Translated) -> list[Finished]:
+    """The pictures of a batch, with their originals put back around them where there are any."""
+    pictures, init = [Image.fromarray(image.pixels) for image in batch], translated.init
+    if init is None:
+        return [Finished(picture=picture, alone=picture, cover=None) for picture in pictures]
+    covers: Sequence[Image.Image | None] = [None] * len(batch)
+    ends = [image.latents for image in batch if image.latents is not None]
+    if ends:
+        size = translated.plan.width, translated.plan.height
+        before, after = (np.stack(latents) for latents in zip(*ends, strict=True))
+        covers = soft_covers(init, size, before, after)
+    return [
+        finish(picture, init, position, cover)
+        for position, (picture, cover) in enumerate(zip(pictures, covers, strict=True))
+    ]
+
+
+def _beside(finished: Finished, options: Options) -> tuple[Image.Image, ...]:
+    """What follows a picture in the reply: its mask and what was repainted, where settings ask."""
+    wanted = (
+        mask_picture(finished) if options.return_mask else None,
+        mask_composite(finished) if options.return_mask_composite else None,
+    )
+    return tuple(each for each in wanted if each is not None)
+
+
+def _known(library: Library, translated: Translated, effects: "Effects") -> reply.Known:
+    plan = translated.plan
+    vae, refiner = plan.model.vae, plan.refiner
+    took_over = refiner is not None and bool(effects.refined)
+    return reply.Known(
+        checkpoint=_hashed(library, plan.model.checkpoint),
+        vae=None if vae is None else library.vaes.hash(vae),
+        refiner=_hashed(library, refiner.model.checkpoint) if refiner and took_over else None,
+        effects=effects,
+    )
+
+
+def _hashed(library: Library, checkpoint: CheckpointInfo) -> CheckpointInfo:
+    """The entry as it is listed now: loading it has hashed it."""
+    return library.checkpoints.find(checkpoint.name) or checkpoint
