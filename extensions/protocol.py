@@ -8,7 +8,7 @@ from typing import Any, Literal
 from PIL.Image import Image
 
 Mode = Literal["txt2img", "img2img"]
-Names = Mapping[str, Sequence[str]]  # upscalers, samplers, schedulers, checkpoints, vaes, styles
+Names = Mapping[str, Sequence[str]]  # of upscalers, samplers, schedulers, checkpoints, vaes
 
 
 class BadScriptArgs(ValueError):

@@ -13,13 +13,14 @@ class ModelChoice:
     """A state of the device that a generation asks for.
 
     Without `vae` the checkpoint's own is used. `networks` are put on in order. `tiling` makes every
-    convolution wrap around.
+    convolution wrap around; `token_merging` is the share of tokens that attention leaves out.
     """
 
     checkpoint: CheckpointInfo
     vae: VaeInfo | None = None
     networks: tuple[NetworkUse, ...] = ()
     tiling: bool = False
+    token_merging: float = 0.0
 
     @property
     def key(self) -> Hashable:
@@ -29,4 +30,4 @@ class ModelChoice:
             for use in self.networks
         )
         vae = None if self.vae is None else self.vae.path
-        return self.checkpoint.path, vae, networks, self.tiling
+        return self.checkpoint.path, vae, networks, self.tiling, self.token_merging

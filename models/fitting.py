@@ -7,10 +7,12 @@ from diffusers import AutoencoderKL
 
 from .choice import ModelChoice
 from .embeddings.shelf import EmbeddingShelf
+from .embeddings.table import Embedding, EmbeddingTable
 from .families import Checkpoint
 from .families.vae_swap import load_vae
 from .networks.adapters import Adapters
 from .tiling import set_tiling
+from .token_merging import TokenMerging
 from .vae_files import VaeInfo
 
 
@@ -30,7 +32,8 @@ class Fitting:
         self._embeddings = embeddings
         self._vae_dtype = vae_dtype
         self._allow_pickle = allow_pickle
-        self._adapters = Adapters(checkpoint)
+        self._adapters = Adapters(checkpoint, allow_pickle=allow_pickle)
+        self._merging = TokenMerging(checkpoint.unet)
         self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
 
     def fit(self, choice: ModelChoice) -> Checkpoint:
@@ -40,12 +43,23 @@ class Fitting:
         """
         self._adapters.wear(choice.networks)
         vae = self._other_vae(choice.vae) if choice.vae else self.bare.vae
+        self._merging.set(choice.token_merging)
         set_tiling(self.bare.unet, choice.tiling)
         set_tiling(vae, choice.tiling)
-        tokenizer = self.bare.tokenizer
-        width = self.bare.text_encoder.config.hidden_size
-        table = self._embeddings.table((width,), tokenizer.encode)
-        return replace(self.bare, vae=vae, embeddings=table)
+        return replace(self.bare, vae=vae, embeddings=self._table(choice))
+
+    def _table(self, choice: ModelChoice) -> EmbeddingTable:
+        """The embeddings of the folders, and those that came with networks, if any."""
+        widths = (self.bare.text_encoder.config.hidden_size,)
+        encode = self.bare.tokenizer.encode
+        bundled = self._adapters.embeddings
+        if not bundled:
+            return self._embeddings.table(widths, encode)
+        path = choice.networks[0].network.path
+        brought = (
+            Embedding(name=name, path=path, tensors=(vectors,)) for name, vectors in bundled.items()
+        )
+        return EmbeddingTable((*self._embeddings.embeddings(), *brought), widths, encode)
 
     def _other_vae(self, wanted: VaeInfo) -> AutoencoderKL:
         """The autoencoder of a file; the one used last stays loaded."""

@@ -12,9 +12,10 @@ from .effects import Effects
 from .encode import Texts, encode_texts, model_calls
 from .guidance import Guidance
 from .guided import Lead
+from .inversion import found_noise
 from .noise import SCALE, BatchNoise
 from .pixels import from_bytes
-from .plan import Batch, Img2ImgPlan, Seeds
+from .plan import Batch, GuidanceSpec, Img2ImgPlan, Inversion, Seeds
 from .prompt.editing import Timing
 from .sample import Pass, sample
 from .shown import is_edit, shown_picture
@@ -73,6 +74,8 @@ def redraw(
     """The latents of a batch: those of `start` noised and sampled again."""
     length, last_steps = _steps(plan)
     begun = start.latents.expand(len(batch.prompts), -1, -1, -1)
+    if not length:
+        return begun
     blend, inpainting = None, plan.init.inpainting
     if start.mask is not None and inpainting is not None:
         blend = Blend(init=begun, mask=start.mask, soft=inpainting.soft)
@@ -86,6 +89,9 @@ def redraw(
         scale = plan.guidance.image_scale if is_edit(traits) else None
         return replace(guidance, shown=shown, image_scale=None if scale == 1 else scale)
 
+    noise = None
+    if plan.inversion is not None:
+        noise = yield from _inverted(begun, batch, plan, plan.inversion, traits, watch)
     wanted = Pass(
         spec=replace(plan.sampler, steps=length),
         seeds=batch.seeds,
@@ -96,18 +102,41 @@ def redraw(
         noise_multiplier=plan.noise_multiplier,
         extra_noise=plan.extra_noise,
         blend=blend,
+        noise=noise,
     )
     return (
         yield from sample(wanted, Lead(guide=guide, refining=plan.refiner), traits, watch, effects)
     )
 
 
+def _inverted(
+    begun: Tensor,
+    batch: Batch,
+    plan: Img2ImgPlan,
+    inversion: Inversion,
+    traits: "ModelTraits",
+    watch: Watch,
+) -> Stepping[Tensor]:
+    """The noise behind the init pictures; they must have been drawn by `inversion`'s prompts."""
+    channels, height, width = begun.shape[1:]
+    shape = (channels, height, width)
+    fresh = BatchNoise(batch.seeds, shape, traits.device, ()).first()
+    count = len(batch.prompts)
+    texts = Texts((inversion.prompt,) * count, (inversion.negative_prompt,) * count)
+    timing = Timing(steps=inversion.steps, old=plan.encoding.old_editing)
+    shown = yield from _shown(plan, traits)
+    plain = replace(plan, guidance=GuidanceSpec(scale=inversion.scale))
+    guidance = yield from encode_texts(texts, timing, inversion.steps, plain, traits, None)
+    guidance = replace(guidance, shown=shown)
+    return (yield from found_noise(begun, fresh, inversion, guidance, traits, watch))
+
+
 def _steps(plan: Img2ImgPlan) -> tuple[int, int]:
-    """The length of the schedule, and how many of its last steps are run."""
-    steps, share = plan.sampler.steps, min(plan.denoising, _MOST)
+    """The length of the schedule (0: there is nothing to run), and how many steps of its end."""
+    steps, share = plan.sampler.steps, min(max(plan.denoising, 0.0), _MOST)
     if not plan.fix_steps:
         return steps, int(share * steps) + 1
-    return int(steps / share), steps
+    return int(steps / share) if share else 0, steps
 
 
 def _shown(plan: Img2ImgPlan, traits: "ModelTraits") -> Stepping[Tensor | None]:

@@ -221,15 +221,36 @@ class Txt2ImgPlan(Plan):
         return 2 if self.hires else 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inversion:
+    """How to find the noise behind the init pictures, which these prompts would draw from it.
+
+    `randomness` is the share of fresh noise in it; see `pipelines.inversion` for the rest.
+    """
+
+    prompt: str
+    negative_prompt: str
+    steps: int
+    scale: float
+    randomness: float = 0.0
+    sigma_adjustment: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Img2ImgPlan(Plan):
     """Pictures from pictures: `init` is noised by `denoising` of the schedule and sampled again.
 
     Without `fix_steps` the sampler runs that share of its steps, with it all of them, at the end of
-    a longer schedule. The noise is multiplied by `noise_multiplier`.
+    a longer schedule. The noise is multiplied by `noise_multiplier`, or found by `inversion`.
     """
 
     init: Prepared
     denoising: float
     fix_steps: bool = False
     noise_multiplier: float = 1.0
+    inversion: Inversion | None = None
+
+    @property
+    def passes(self) -> int:
+        """One, or two where the noise has to be found first."""
+        return 2 if self.inversion else 1

@@ -31,7 +31,7 @@ class Pass:
 
     With `latents` [N,C,h,w] only its last `last_steps` steps are run, from these latents noised:
     by the first noise times `noise_multiplier`, and `extra_noise` of it beside. `blend` keeps a
-    part of them.
+    part of them. `noise` [N,C,h,w] takes the place of the first noise.
     """
 
     spec: SamplerSpec
@@ -43,14 +43,19 @@ class Pass:
     noise_multiplier: float = 1.0
     extra_noise: float = 0.0
     blend: Blend | None = None
+    noise: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """The noise levels a sampler is given, and the one at which it starts from latents."""
+    """The noise levels a sampler is given, and the one at which it starts from latents.
+
+    `whole` is the schedule whose end they are: Brownian paths span all of it.
+    """
 
     sigmas: list[float]
     start: float
+    whole: list[float]
 
 
 def sample(
@@ -64,8 +69,9 @@ def sample(
     if wanted.latents is not None:
         spec = replace(spec, steps=wanted.last_steps)
     shape = (traits.latent_channels, wanted.height // SCALE, wanted.width // SCALE)
-    noise = BatchNoise(wanted.seeds, shape, traits.device, path.sigmas)
-    x = _start(sampler, wanted, path, noise.first() * wanted.noise_multiplier)
+    noise = BatchNoise(wanted.seeds, shape, traits.device, path.whole)
+    first = noise.first() * wanted.noise_multiplier
+    x = _start(sampler, wanted, path, first if wanted.noise is None else wanted.noise)
     watch.begin_pass(spec.steps)
     course = Course(
         lead=lead,
@@ -97,13 +103,13 @@ def _denoiser(sampler: Sampler, traits: "ModelTraits") -> Denoiser:
 def _path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
     if sampler.on_timesteps:
         return _timestep_path(sampler, wanted, table)
-    sigmas = schedule_sigmas(wanted.spec, table)
+    whole = sigmas = schedule_sigmas(wanted.spec, table)
     if wanted.latents is not None:
         sigmas = sigmas[max(wanted.spec.steps - wanted.last_steps, 0) :]
         ends = [sigmas[0], sigmas[-2], 0.0]
     else:
         ends = [table.high, table.low, 0.0]
-    return _Path(ends if sampler.own_steps else sigmas, sigmas[0])
+    return _Path(ends if sampler.own_steps else sigmas, sigmas[0], whole)
 
 
 def _timestep_path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
@@ -111,15 +117,15 @@ def _timestep_path(sampler: Sampler, wanted: Pass, table: SigmaTable) -> _Path:
     sigmas = timestep_sigmas(wanted.spec.steps, table)
     if wanted.latents is None:
         whole = unipc_sigmas(wanted.spec, table) if sampler.own_grid else sigmas
-        return _Path(whole, whole[0])
+        return _Path(whole, whole[0], whole)
     count = wanted.last_steps - 1
     start = sigmas[-count - 1]
     if count == 0:  # one step is none between two time steps
-        return _Path([start], start)
+        return _Path([start], start, sigmas)
     kept = sigmas[-count:]
     if sampler.own_grid:
         kept = unipc_sigmas(wanted.spec, table, steps=count, from_timestep=table.timestep(kept[0]))
-    return _Path(kept, start)
+    return _Path(kept, start, sigmas)
 
 
 def _start(sampler: Sampler, wanted: Pass, path: _Path, noise: Tensor) -> Tensor:

@@ -5,69 +5,15 @@ sigmas wanted, the model's table and the range, and returns the sigmas; most end
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from .plan import BadPlan, SamplerSpec
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SigmaTable:
-    """The noise level of each training time step: sigma_k = sqrt((1 - a_k) / a_k).
-
-    `timesteps` are those of `sigmas`. A `quantized` table knows no time steps between them.
-    """
-
-    sigmas: Floats
-    timesteps: Floats
-    quantized: bool = False
-    log_sigmas: Floats = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "log_sigmas", np.log(self.sigmas))
-
-    @classmethod
-    def from_alphas(cls, alphas_cumprod: Sequence[float]) -> "SigmaTable":
-        """The table of a model with these cumulative products of alpha, one a time step."""
-        alphas = np.asarray(alphas_cumprod, np.float64)
-        return cls(np.sqrt((1 - alphas) / alphas), np.arange(len(alphas), dtype=np.float64))
-
-    def subset(self, count: int) -> "SigmaTable":
-        """Every so many-th time step down from the last, `count` in all, and none between."""
-        stride = len(self.sigmas) // count
-        kept = slice(stride - 1, None, stride)
-        return SigmaTable(self.sigmas[kept], self.timesteps[kept], quantized=True)
-
-    @property
-    def low(self) -> float:
-        """The smallest sigma the model was trained on."""
-        return float(self.sigmas[0])
-
-    @property
-    def high(self) -> float:
-        """The largest sigma the model was trained on."""
-        return float(self.sigmas[-1])
-
-    def sigma(self, timestep: Floats) -> Floats:
-        """Sigmas at fractional time steps, linear in log sigma."""
-        logs = np.interp(timestep, self.timesteps, self.log_sigmas)
-        return np.asarray(np.exp(logs), np.float64)
-
-    def nearest(self, sigma: float) -> int:
-        """The index of the sigma that is nearest."""
-        return int(np.abs(self.sigmas - sigma).argmin())
-
-    def timestep(self, sigma: float) -> float:
-        """The time step of a sigma, clamped to the table: the inverse of `sigma`."""
-        if self.quantized:
-            return float(self.timesteps[np.abs(self.log_sigmas - math.log(sigma)).argmin()])
-        return float(np.interp(math.log(sigma), self.log_sigmas, self.timesteps))
+from .tables import Floats
+from .tables import SigmaTable as SigmaTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

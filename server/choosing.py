@@ -12,7 +12,10 @@ from pipelines.prompt.networks import FoundNetworks, network_uses, split_network
 from .errors import ApiError
 from .options import Options
 from .schemas.generation import GenerationRequest
+from .schemas.img2img import Img2ImgRequest
 
+#: share of the tokens that may be merged: the end of the page's slider
+_MOST_MERGED = 0.9
 #: values by which clients say that a name is not set; the last is Swagger's placeholder
 UNSET = ("", "None", "none", "string")
 
@@ -24,7 +27,12 @@ def configured_checkpoint(options: Options, catalog: Catalog) -> CheckpointInfo 
 
 
 def model_choice(
-    overridden: Options, options: Options, library: Library, *, tiling: bool
+    overridden: Options,
+    options: Options,
+    library: Library,
+    *,
+    tiling: bool,
+    token_merging: float = 0.0,
 ) -> tuple[ModelChoice, tuple[str, ...]]:
     """The model to draw with: the override's checkpoint, else the server's own, and its VAE."""
     checkpoint, missed = _checkpoint(overridden, options, library.checkpoints)
@@ -33,7 +41,24 @@ def model_choice(
         checkpoint,
         overrides_preferences=overridden.sd_vae_overrides_per_model_preferences,
     )
-    return ModelChoice(checkpoint=checkpoint, vae=vae, tiling=tiling), missed + unknown
+    choice = ModelChoice(
+        checkpoint=checkpoint,
+        vae=vae,
+        tiling=tiling,
+        token_merging=min(token_merging, _MOST_MERGED),
+    )
+    return choice, missed + unknown
+
+
+def merging(request: GenerationRequest, options: Options, *, hires: bool = False) -> float:
+    """The share of tokens to merge: the setting for the kind of pass, else the general one."""
+    general = options.token_merging_ratio
+    if hires:
+        return options.token_merging_ratio_hr or general
+    overridden = "token_merging_ratio" in (request.override_settings or {}) and general
+    if isinstance(request, Img2ImgRequest):
+        return overridden or options.token_merging_ratio_img2img or general
+    return general
 
 
 def other_checkpoint(
@@ -74,10 +99,26 @@ def refining(
 
 
 def worn_networks(prompt: str, library: Library) -> tuple[FoundNetworks, tuple[str, ...]]:
-    """The networks that a prompt's tags ask for, and warnings about what is not there."""
-    found = network_uses(split_networks(prompt)[1], library.networks.find)
+    """The networks that a prompt's tags ask for, and warnings about what is not there.
+
+    Where one is missing the folders are looked at again: it may have come since.
+    """
+    tags = split_networks(prompt)[1]
+    found = network_uses(tags, library.networks.find)
+    if found.missing:
+        library.networks.scan()
+        found = network_uses(tags, library.networks.find)
     warnings = tuple(f"lora not found: {name}" for name in found.missing)
     return found, warnings + ((found.problem,) if found.problem else ())
+
+
+def with_default_lora(prompt: str, options: Options, library: Library) -> str:
+    """The prompt with the tag of the network that the setting `sd_lora` adds to every prompt."""
+    name = options.sd_lora
+    named = (tag.name for tag in split_networks(prompt)[1] if tag.kind == "lora")
+    if name in UNSET or name in named or library.networks.find(name) is None:
+        return prompt
+    return f"{prompt}<lora:{name}:{options.extra_networks_default_multiplier}>"
 
 
 def _checkpoint(

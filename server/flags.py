@@ -209,9 +209,9 @@ _IDLE = (
 )
 
 _NOT_YET = (
-    "--api-server-stop --vae-dir --lora-dir --embeddings-dir --esrgan-models-path"
+    "--api-server-stop --lora-dir --embeddings-dir --esrgan-models-path"
     " --realesrgan-models-path --gfpgan-models-path --codeformer-models-path"
-    " --vae-path --medvram --medvram-sdxl --lowvram --disable-nan-check"
+    " --medvram --medvram-sdxl --lowvram --disable-nan-check"
 )
 """Flags whose feature is still to come; help and the start-up log say so."""
 

@@ -7,7 +7,7 @@ from models.library import Library
 from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
-from .choosing import other_checkpoint, worn_networks
+from .choosing import merging, other_checkpoint, worn_networks
 from .errors import ApiError
 from .options import Options
 from .prompts import hires_prompts
@@ -40,7 +40,7 @@ def hires_pass(
     denoising = request.denoising_strength
     denoising = _DEFAULT_DENOISING if denoising is None else max(denoising, 0.0)
     extra["Denoising strength"] = denoising
-    model = first.model
+    model = replace(first.model, token_merging=merging(request, options, hires=True))
     named = request.hr_checkpoint_name or ""
     if named not in _INHERIT:
         model = other_checkpoint(named, model, options, library)

@@ -77,6 +77,11 @@ class Options:
 
     return_mask: bool
     return_mask_composite: bool
+    sd_lora: str
+    extra_networks_default_multiplier: float
+    token_merging_ratio: float
+    token_merging_ratio_img2img: float
+    token_merging_ratio_hr: float
     hires_fix_refiner_pass: str
     refiner_switch_by_sample_steps: bool
     img2img_extra_noise: float

@@ -66,6 +66,8 @@ def describe(translated: Translated, known: Known, index: int) -> str:
         "Conditional mask weight": weight if effects.inpainting_model else None,
         "Clip skip": plan.encoding.clip_skip if plan.encoding.clip_skip > 1 else None,
         "ENSD": seeds.eta_delta or None if sampler.uses_ensd else None,
+        "Token merging ratio": plan.model.token_merging or None,
+        "Token merging ratio hr": _hires_merging(plan),
         "Init image hash": translated.init_hash,
         "RNG": seeds.source if seeds.source != "GPU" else None,
         "Tiling": True if plan.model.tiling else None,
@@ -101,6 +103,11 @@ def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
     if options.sd_vae_decode_method != FULL and plan.passes == 1:
         told["VAE Decoder"] = options.sd_vae_decode_method
     return told
+
+
+def _hires_merging(plan: Plan) -> float | None:
+    hires = plan.hires if isinstance(plan, Txt2ImgPlan) else None
+    return hires.model.token_merging or None if hires else None
 
 
 def _ti_hashes(effects: "Effects") -> str:

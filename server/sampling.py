@@ -7,6 +7,7 @@ from typing import cast, get_args
 from pipelines.plan import SamplerSpec, UnipcSpacing
 from pipelines.samplers import SAMPLERS, Sampler, find_sampler
 from pipelines.schedules import SCHEDULES, Schedule, find_schedule
+from pipelines.tables import TableRule
 
 from .errors import ApiError
 from .options import Options
@@ -16,6 +17,7 @@ AUTOMATIC = SCHEDULES[0]
 _UNIFORM = find_schedule("uniform")
 #: names that since webui 1.9 mean a schedule of the sampler's own, and once the model's sigmas
 _OLD_PLAIN = frozenset({"DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE"})
+_ZERO_TERMINAL_SNR = "Zero Terminal SNR"
 #: what the reference's old Karras schedule ranged over
 _OLD_KARRAS = (0.1, 10.0)
 #: what may follow a sampler's name; longest first, so that "SGM Uniform" is not read as "Uniform"
@@ -96,6 +98,23 @@ def sampler_spec(
         unipc_bh2=options.uni_pc_variant == "bh2",
         unipc_spacing=_unipc_spacing(options),
         unipc_lower_order_final=options.uni_pc_lower_order_final,
+    )
+
+
+def table_rule(options: Options, extra: dict[str, object]) -> TableRule:
+    """How settings change the model's noise levels; what they change goes to `extra`.
+
+    In the wire's order this comes after all that is told of prompts, and before the sampler.
+    """
+    spread = options.sd_noise_schedule == _ZERO_TERMINAL_SNR
+    if options.use_downcasted_alpha_bar:
+        extra["Downcast alphas_cumprod"] = True
+    if spread:
+        extra["Noise Schedule"] = _ZERO_TERMINAL_SNR
+    return TableRule(
+        half=options.use_downcasted_alpha_bar,
+        zero_terminal_snr=spread,
+        quantized=options.enable_quantization,
     )
 
 

@@ -25,7 +25,7 @@ from pipelines.plan import (
 )
 from pipelines.prompt.networks import FoundNetworks, lora_hashes
 
-from .choosing import model_choice, refining, worn_networks
+from .choosing import merging, model_choice, refining, with_default_lora, worn_networks
 from .hires import hires_pass
 from .img2img import InitPictures, img2img_asked
 from .options import Options
@@ -103,6 +103,9 @@ def img2img(
     asked = img2img_asked(request, overridden, first, pictures)
     common = _common(request, overridden, options, library, styles, asked.batch_size)
     common = replace(common, warnings=_ignored(ignored) + asked.warnings + common.warnings)
+    # the multiplier is one of noise at full scale, which a picture never begins at
+    extra = {key: value for key, value in common.extra.items() if key != "SGM noise multiplier"}
+    common = replace(common, extra=MappingProxyType(extra))
     if asked.noise_multiplier != 1:
         first["Noise multiplier"] = asked.noise_multiplier
     plan = Img2ImgPlan(
@@ -147,11 +150,18 @@ def _common(
 ) -> _Common:
     """Under `options`, which are the `configured` ones with the request's overrides."""
     tiling = options.tiling if request.tiling is None else request.tiling
-    model, missed = model_choice(options, configured, library, tiling=tiling)
+    model, missed = model_choice(
+        options,
+        configured,
+        library,
+        tiling=tiling,
+        token_merging=merging(request, options),
+    )
     sampler, schedule, guessed = resolve_sampler(
         request.sampler_name or request.sampler_index, request.scheduler
     )
     texts = prompts(request, options, styles)
+    texts = replace(texts, prompt=with_default_lora(texts.prompt, options, library))
     count = batch_size * request.n_iter
     networks, absent = worn_networks(texts.prompt, library)
     methods, without = vae_methods(options, library.approx)

@@ -25,7 +25,7 @@ FLOATS: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
 }
 # Endings of files that hold pickles.
-PICKLES = (PICKLE, ".pt", ".pth")
+PICKLES = (PICKLE, ".pt", ".pth", ".bin")
 SPELLINGS: Mapping[torch.dtype, str] = {dtype: name for name, dtype in FLOATS.items()}
 # What torch's unpickler of weights raises on damaged bytes, besides UnpicklingError.
 DAMAGE = (

@@ -89,6 +89,7 @@ class Adapters:
         started = time.perf_counter()
         loaded = [(use, self._network(use.network, version)) for use, version in wanted]
         networks = [(use, network) for use, network in loaded if network is not None]
+        self._worn, self._embeddings = (), MappingProxyType({})
         self._put_on(networks)
         self._worn = wanted
         bundled = {
@@ -157,7 +158,6 @@ class Adapters:
             if not done:
                 for place in list(self._originals):
                     self._restore(place)
-                self._worn = ()
 
     def _change(self, place: Place, changes: list[tuple[NetworkUse, Change]]) -> None:
         module, device = place.module, self._checkpoint.device

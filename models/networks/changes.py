@@ -221,11 +221,11 @@ def _norm(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
 
 def _glora(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:
     a1, a2, b1, b2 = (change.parts[name].flatten(1) for name in ("a1", "a2", "b1", "b2"))
-    rows = weight.flatten(1)
     # The first files, and the reference, count the factors from the right.
-    if (b2.shape[0], b1.shape[1]) == rows.shape:
+    if (b2.shape[0], b1.shape[1]) == weight.flatten(1).shape:
         a1, a2, b1, b2 = a2, a1, b2, b1
-    return b1 @ b2 + rows @ a1 @ a2
+    gated = torch.einsum("oi...,ir,rj->oj...", weight, a1, a2)
+    return b1 @ b2 + gated.flatten(1)
 
 
 def _oft(change: Change, weight: Tensor, _dyn_dim: int | None) -> Tensor:

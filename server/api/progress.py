@@ -13,6 +13,7 @@ from ..services import ServicesDep
 router = APIRouter()
 
 _BEGUN = 0.01
+_GENERATIONS = ("txt2img", "img2img")
 
 
 @router.get("/sdapi/v1/progress", response_model=ProgressReply)
@@ -40,11 +41,15 @@ def _reading(job: Job) -> tuple[ProgressState, float, float]:
     """The state, the share done (0.01 to 1) and the seconds since the job was taken up."""
     at = job.watch.progress()
     begun = at.started is not None
-    title = f"Batch {at.batch + 1} out of {at.batch_count}" if at.batch_count > 1 else ""
+    title = job.kind
+    if job.kind in _GENERATIONS:
+        several = begun and at.batch_count > 1
+        batch = f"Batch {at.batch + 1} out of {at.batch_count}"
+        title = batch if several else f"scripts_{job.kind}"
     state = ProgressState(
         skipped=at.skipped,
         interrupted=at.interrupted,
-        job=title if title and begun else f"scripts_{job.kind}",
+        job=title,
         job_count=at.batch_count * at.passes if begun else -1,
         job_timestamp=job.timestamp,
         job_no=at.done,

@@ -18,7 +18,6 @@ NAMES = MappingProxyType(
         "schedulers": ("Automatic", "Karras"),
         "checkpoints": ("first.safetensors", "second.safetensors"),
         "vaes": ("one.vae.safetensors", "one.safetensors"),
-        "styles": ("bright",),
     }
 )
 OPTIONS = MappingProxyType(

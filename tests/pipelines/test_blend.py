@@ -195,9 +195,7 @@ def sampled(chosen: SamplerSpec, blend: Blend | None, last: int = 6) -> Tensor:
 
     def guide(traits: Any) -> Stepping[Guidance]:
         yield from ()
-        return Guidance(
-            conds=((Part(timeline, 1.0),),), unconds=(timeline,), scale=1.0, calls=last
-        )
+        return Guidance(conds=((Part(timeline, 1.0),),), unconds=(timeline,), scale=1.0, calls=last)
 
     wanted = Pass(
         spec=chosen,

@@ -190,5 +190,3 @@ def test_padding_uses_the_empty_prompt_s_conditioning() -> None:
         assert torch.equal(uncond[:, :77], context("bad"))
     apart = contexts(plan(long))
     assert apart[0][1].shape[1] == 77
-
-

@@ -48,12 +48,13 @@ def test_the_switch_goes_by_the_share_of_the_noise_levels(at: float, schedule: s
     assert turns(plan("x", sampler=chosen, refiner=refined(at))) == expected
 
 
-def test_karras_crowds_the_low_levels_so_that_half_comes_early() -> None:
+def test_the_shares_of_levels_and_of_steps_are_not_the_same() -> None:
+    """Karras' schedule is through nine tenths of the levels after seven of ten steps."""
     chosen = spec(steps=10, schedule="karras")
-    found = turns(plan("x", sampler=chosen, refiner=refined(0.5)))
-    assert found == ["toy"] * 3 + ["other"] * 7
-    by_steps = turns(plan("x", sampler=chosen, refiner=refined(0.5, by_steps=True)))
-    assert by_steps == ["toy"] * 5 + ["other"] * 5
+    found = turns(plan("x", sampler=chosen, refiner=refined(0.9)))
+    assert found == ["toy"] * 7 + ["other"] * 3
+    by_steps = turns(plan("x", sampler=chosen, refiner=refined(0.9, by_steps=True)))
+    assert by_steps == ["toy"] * 9 + ["other"]
 
 
 @pytest.mark.parametrize(("at", "before"), [(0.0, 0), (0.3, 3), (0.31, 4), (0.9, 9), (1.0, 10)])

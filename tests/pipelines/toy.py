@@ -2,10 +2,8 @@
 
 import math
 import re
-import threading
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -24,9 +22,7 @@ from pipelines.schedules import SigmaTable
 from pipelines.steps import Decode, DenoiseApart, Encode, EncodeImage, Predict, Sampling, Step, Use
 
 if TYPE_CHECKING:
-    from models.approx import ApproxVaes
     from models.families.base import Checkpoint
-    from models.manager import CheckpointManager
 
 #: numbers a token's vector of the toy's conditioning
 WIDTH = 3
@@ -251,70 +247,6 @@ def choice(name: str = "toy", *networks: str, **more: Any) -> ModelChoice:
 def label(wanted: ModelChoice) -> str:
     """A choice in a word: "toy", "toy+style"."""
     return "+".join([wanted.checkpoint.name, *(use.network.name for use in wanted.networks)])
-
-
-class NoApprox:
-    """Weights of cheap autoencoders that are absent."""
-
-    def absent(self, _: Tensor) -> Tensor | None:
-        return None
-
-    taesd_decoded = taesd_encoded = network_decoded = absent
-
-
-def no_approx() -> "ApproxVaes":
-    return cast("ApproxVaes", NoApprox())
-
-
-class ToyManager:
-    """Lends one toy checkpoint at a time, and logs who took and brought back what.
-
-    `before` is called with the label of each choice before it is lent, on the device thread.
-    """
-
-    def __init__(self, **checkpoints: ToyCheckpoint | Exception) -> None:
-        self._checkpoints = checkpoints
-        self._changed = threading.Condition()
-        self.log: list[str] = []
-        self.lent: list[str] = []
-        self.before: Callable[[str], None] = lambda wanted: None
-
-    @contextmanager
-    def borrow(self, wanted: ModelChoice) -> "Iterator[Checkpoint]":
-        name = label(wanted)
-        self.before(name)
-        found = self._checkpoints[wanted.checkpoint.name]
-        if isinstance(found, Exception):
-            raise found
-        assert not self.lent, f"{name} beside {self.lent}, which is in use"
-        self.lent.append(name)
-        self.log.append(f"take {name}")
-        try:
-            yield found.lent()
-        finally:
-            with self._changed:
-                self.lent.remove(name)
-                self.log.append(f"return {name}")
-                self._changed.notify_all()
-
-    def settled(self) -> list[str]:
-        """The log once nothing is lent any more."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: not self.lent, timeout=10), self.log
-            return list(self.log)
-
-    def checkpoint(self, name: str) -> ToyCheckpoint:
-        found = self._checkpoints[name]
-        assert isinstance(found, ToyCheckpoint)
-        return found
-
-    def forget(self, name: str) -> None:
-        """Hold a checkpoint no longer."""
-        del self._checkpoints[name]
-
-    def manager(self) -> "CheckpointManager":
-        """Itself, as the type that the engine asks for."""
-        return cast("CheckpointManager", self)
 
 
 def settings(count: int, first_seed: int = 1) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pytest
 from pipelines.plan import SamplerSpec
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import SCHEDULES
+from pipelines.tables import TableRule
 from server.options import Options
-from server.sampling import resolve_sampler, sampler_spec
+from server.sampling import resolve_sampler, sampler_spec, table_rule
 from server.schemas.txt2img import Txt2ImgRequest
 
 
@@ -252,3 +253,24 @@ def test_unipc_s_settings(setting: str, value: object, field: str, expected: obj
     found, extra = specified(sampler_name="UniPC", override_settings={setting: value})
     assert getattr(found, field) == expected
     assert extra == {}, "the reference's infotext does not tell them"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "told"),
+    [
+        ({}, TableRule(), []),
+        ({"sd_noise_schedule": "Default"}, TableRule(), []),
+        ({"enable_quantization": True}, TableRule(quantized=True), []),
+        (
+            {"sd_noise_schedule": "Zero Terminal SNR", "use_downcasted_alpha_bar": True},
+            TableRule(half=True, zero_terminal_snr=True),
+            [("Downcast alphas_cumprod", True), ("Noise Schedule", "Zero Terminal SNR")],
+        ),
+    ],
+)
+def test_settings_change_the_models_noise_levels(
+    changes: dict[str, object], rule: TableRule, told: list[tuple[str, object]]
+) -> None:
+    extra: dict[str, object] = {}
+    assert table_rule(Options.defaults().with_overrides(changes)[0], extra) == rule
+    assert list(extra.items()) == told
