@@ -64,18 +64,25 @@ class Hook:
         return cls(extension, bind(extension, sent))
 
 
-def finish(image: Image, wanted: Wanted, hooks: Sequence[Hook]) -> tuple[Image, tuple[str, ...]]:
-    """A finished picture after the hooks of its job, one after another, and warnings.
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The hooks of one job, and what it was asked for."""
 
-    A hook that fails leaves the picture as it was: an extension's mistake costs no generation.
-    """
-    warnings: list[str] = []
-    for hook in hooks:
-        if hook.extension.finish is None:
-            continue
-        try:
-            image = hook.extension.finish(image, wanted, hook.args)
-        except Exception as error:  # the one broad except of this room
-            log.exception("extension failed", extension=hook.extension.title)
-            warnings.append(f"{hook.extension.title}: {type(error).__name__}: {error}")
-    return image, tuple(warnings)
+    hooks: tuple[Hook, ...] = ()
+    wanted: Wanted | None = None
+
+    def finish(self, image: Image) -> tuple[Image, tuple[str, ...]]:
+        """A finished picture after all hooks, one after another, and warnings.
+
+        One that fails leaves the picture as it was: its mistake costs no generation.
+        """
+        warnings: list[str] = []
+        for hook in self.hooks:
+            if hook.extension.finish is None or self.wanted is None:
+                continue
+            try:
+                image = hook.extension.finish(image, self.wanted, hook.args)
+            except Exception as error:  # the one broad except of this room
+                log.exception("extension failed", extension=hook.extension.title)
+                warnings.append(f"{hook.extension.title}: {type(error).__name__}: {error}")
+        return image, tuple(warnings)

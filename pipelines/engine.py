@@ -175,7 +175,7 @@ class Engine:
             self._waiting.remove(order)
             order.future.set_exception(Cancelled(_GONE))
         for run in self._runs:
-            if run.watch.cancelled:
+            if run.pending is not None and run.watch.cancelled:
                 run.fail(Cancelled(_GONE))
 
     def _turn(self) -> None:

@@ -16,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from extensions.binding import MissingScriptArgs
+from extensions.protocol import BadScriptArgs
 from models.errors import ClipSkipOutOfRange
 from pipelines.pictures.errors import BadPicture
 from pipelines.plan import BadPlan
@@ -59,6 +61,8 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         UnknownCheckpoint: Answer(status=500, error="RuntimeError"),
         BadPlan: Answer(status=422),
         BadPicture: Answer(status=422),
+        BadScriptArgs: Answer(status=422),
+        MissingScriptArgs: Answer(status=500, error="TypeError"),
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),
         RemoteImage: Answer(status=500, error="HTTPException", detail="Requests not allowed"),

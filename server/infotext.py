@@ -11,6 +11,9 @@ from types import MappingProxyType
 from pipelines.prompt.emphasis import parse_emphasis
 from pipelines.samplers import SAMPLERS
 
+from .infotext_styles import without_styles
+from .styles import Style
+
 _PROMPTS = ("Prompt", "Negative prompt")
 _NEGATIVE = "Negative prompt:"
 _FEWEST_FIELDS = 3
@@ -76,6 +79,7 @@ _ABSENT_MEANS: Mapping[str, object] = MappingProxyType(
 )
 """What a field left out of an infotext stands for."""
 
+_NO_STYLES: Mapping[str, Style] = MappingProxyType({})
 _NEEDS_QUOTES = re.compile(r"[,:\n]")
 # Possessive, so that a value of any length costs one pass and no backtracking.
 _VALUE = re.compile(r'\s*+(?:("(?:[^"\\]++|\\.)++")(?:,|\Z)|([^,]*+)(?:,|\Z))')
@@ -95,11 +99,14 @@ def write(prompt: str, negative: str, fields: Mapping[str, object]) -> str:
     return f"{prompt}{negative_line}\n{settings}".strip()
 
 
-def parse(text: str) -> dict[str, object]:
+def parse(
+    text: str, styles: Mapping[str, Style] = _NO_STYLES, infotext_styles: str = "Ignore"
+) -> dict[str, object]:
     """The fields of an infotext, with `Prompt`, `Negative prompt` and what absent fields mean.
 
     Reads any text, in time linear in its length; values stay strings, and `64x96` under `Size`
-    becomes `Size-1` and `Size-2`.
+    becomes `Size-1` and `Size-2`. Of `styles`, those found in the prompts are named instead, as the
+    setting `infotext_styles` says.
     """
     *lines, last = text.strip().split("\n")
     entries = list(_entries(last))
@@ -110,9 +117,9 @@ def parse(text: str) -> dict[str, object]:
     for key, value in entries:
         size = _SIZE.fullmatch(value)
         fields |= {f"{key}-1": size[1], f"{key}-2": size[2]} if size else {key: value}
-    prompt, negative = _prompts(lines)
-    fields["Prompt"] = prompt + _hypernetwork(fields)
-    fields["Negative prompt"] = negative
+    fields["Prompt"], fields["Negative prompt"] = _prompts(lines)
+    fields = without_styles(fields, styles, infotext_styles)
+    fields["Prompt"] = f"{fields['Prompt']}{_hypernetwork(fields)}"
     return _with_meanings(fields)
 
 

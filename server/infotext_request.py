@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from . import infotext
 from .imagecodec import MAX_INFOTEXT
-from .infotext_styles import STYLES, without_styles
+from .infotext_styles import STYLES
 from .options import BadOption, Options
 from .sampling import AUTOMATIC, resolve_sampler
 from .schemas.generation import GenerationRequest
@@ -192,9 +192,7 @@ def filled(
         return request, ()
     if len(request.infotext) > MAX_INFOTEXT:
         return request, (f"infotext ignored: it has more than {MAX_INFOTEXT} characters",)
-    fields = without_styles(
-        infotext.parse(request.infotext), styles, options.extra["infotext_styles"]
-    )
+    fields = infotext.parse(request.infotext, styles, options.extra["infotext_styles"])
     skipped = frozenset(options.extra["infotext_skip_pasting"])
     fields = {label: value for label, value in fields.items() if label not in skipped}
     told = {

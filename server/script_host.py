@@ -1,4 +1,4 @@
-"""A selected script at work: it runs in a thread, and each of its generations is a plan of its job."""
+"""A selected script at work: it runs in a thread, each of its generations a plan of its job."""
 
 import asyncio
 import contextvars
@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from extensions.protocol import BadScriptArgs, Extension, Host, Mode, Pictures, Wanted
+from extensions.registry import Hooks
 from pipelines.pictures.upscale import enlarge
-from pipelines.plan import Plan, Txt2ImgPlan
+from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan
 
 from . import reply, translate
 from .choosing import worn_networks
@@ -45,6 +46,7 @@ class ScriptRun:
     services: Services
     job: Job
     request: GenerationRequest
+    hooks: Hooks
     warnings: list[str] = field(default_factory=list)
 
     async def run(self, script: Extension, args: Any) -> Pictures:
@@ -93,14 +95,33 @@ class ScriptRun:
         styles = read_styles(self.services.settings.styles_file if request.styles else ())
         translated = _translated(wanted, request, options, self.services, styles)
         translated = replace(translated, first=MappingProxyType({**extra, **translated.first}))
-        self.warnings += (each for each in translated.warnings if each not in self.warnings)
         carried = asyncio.run_coroutine_threadsafe(
-            carry_out(self.services, self.job, translated), loop
+            carry_out(self.services, self.job, translated, self.hooks), loop
         )
         while not wait((carried,), _LOOK_S).done:
             if loop.is_closed():
                 raise RuntimeError("the server is stopping")
-        return _pictures(request, carried.result(), self.job)
+        drawn = carried.result()
+        self.warnings += (each for each in drawn.warnings if each not in self.warnings)
+        return _pictures(request, drawn, self.job)
+
+
+def told_of(pictures: Pictures) -> dict[str, Any]:
+    """The reply's `info` of what a script made; keys in the wire's order."""
+    own = {
+        "prompt": next(iter(pictures.all_prompts), ""),
+        "all_prompts": pictures.all_prompts,
+        "negative_prompt": next(iter(pictures.all_negative_prompts), ""),
+        "all_negative_prompts": pictures.all_negative_prompts,
+        "seed": pictures.seed,
+        "all_seeds": pictures.all_seeds,
+        "subseed": pictures.subseed,
+        "all_subseeds": pictures.all_subseeds,
+        "extra_generation_params": dict(pictures.extra_generation_params),
+        "index_of_first_image": pictures.index_of_first_image,
+        "infotexts": pictures.infotexts,
+    }
+    return {**pictures.info, **own}
 
 
 def wanted_of(request: GenerationRequest) -> Wanted:
@@ -221,7 +242,18 @@ def _hires(
 
 
 def _inverted(plan: Plan, wanted: Wanted) -> Plan:
-    raise NotImplementedError
+    """The plan with noise found in its init pictures."""
+    assert isinstance(plan, Img2ImgPlan)
+    asked = wanted.inversion
+    inversion = Inversion(
+        prompt=asked.prompt,
+        negative_prompt=asked.negative_prompt,
+        steps=asked.steps,
+        scale=asked.cfg_scale,
+        randomness=asked.randomness,
+        sigma_adjustment=asked.sigma_adjustment,
+    )
+    return replace(plan, inversion=inversion)
 
 
 def _pictures(request: GenerationRequest, drawn: Drawn, job: Job) -> Pictures:

@@ -18,15 +18,17 @@ def vae_methods(options: Options, files: ApproxFiles) -> tuple[VaeMethods, tuple
     """
     decoding = {"TAESD": files.taesd_decoder, "Approx NN": files.network}
     encoding = {"TAESD": files.taesd_encoder}
-    decode, lost = _method(options.sd_vae_decode_method, decoding)
-    encode, lost_too = _method(options.sd_vae_encode_method, encoding)
+    decode, lost = _method("sd_vae_decode_method", options.sd_vae_decode_method, decoding)
+    encode, lost_too = _method("sd_vae_encode_method", options.sd_vae_encode_method, encoding)
     if encode != "TAESD":
         encode = FULL
     return VaeMethods(decode=decode, encode=encode), lost + lost_too
 
 
-def _method(name: str, weights: Mapping[str, object]) -> tuple[VaeMethod, tuple[str, ...]]:
+def _method(
+    setting: str, name: str, weights: Mapping[str, object]
+) -> tuple[VaeMethod, tuple[str, ...]]:
     method = next((each for each in get_args(VaeMethod) if each == name), FULL)
     if method in weights and weights[method] is None:
-        return FULL, (f"no weights for the VAE method {name!r}: used the VAE itself",)
+        return FULL, (f"no weights for {setting} {name!r}: used the VAE itself",)
     return method, ()

@@ -28,6 +28,7 @@ def client(
     styles = reference_models / "styles.csv"
     flags = ["--data-dir", str(data), "--models-dir", str(reference_models)]
     flags += ["--styles-file", str(styles)]
+    flags += ["--embeddings-dir", str(reference_models / "embeddings")]
     app = create_app(parse([*flags, "--ckpt", str(checkpoint), "--use-cpu", "all"]))
     with TestClient(app) as served:
         yield served

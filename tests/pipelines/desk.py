@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from models.approx import ApproxVaes
 from models.choice import ModelChoice
+from models.errors import CorruptCheckpoint
 from models.families.base import Checkpoint
 from models.manager import CheckpointManager
 from pipelines.engine import Engine
@@ -27,6 +29,7 @@ Images = list[GeneratedImage]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 #: one forward a step, and many of them
 SLOW = spec("Euler a", steps=8, eta=1.0)
+CORRUPT = CorruptCheckpoint(Path("/bad"), "truncated")
 
 
 class NoApprox:

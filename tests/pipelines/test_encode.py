@@ -122,12 +122,12 @@ def test_embeddings_are_noted_newest_first_each_prompt_once() -> None:
     encoded(texts, toy=toy, effects=effects)
     style, neg = ("style", "a" * 12), ("neg", "b" * 12)
     # encoded in this order: the negative prompt, "style one", "style two", "neg" as a prompt
-    assert effects.embeddings == (neg, style, style, neg)
+    assert list(effects.embeddings) == [neg, style, style, neg]
     # a second batch, or another model in the same pass, encodes the same again
     encoded(texts, toy=toy, effects=effects)
     assert len(effects.embeddings) == 4
     encoded(Texts(["neg style"], ["new neg"]), toy=toy, effects=effects)
-    assert effects.embeddings == (neg, style, neg, neg, style, style, neg)
+    assert list(effects.embeddings) == [neg, style, neg, neg, style, style, neg]
 
 
 def test_the_embeddings_of_one_prompt_keep_its_order_and_need_a_hash() -> None:

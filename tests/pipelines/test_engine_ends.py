@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from pipelines.engine import Cancelled, EngineClosed
 from pipelines.generate import Generated
 from pipelines.plan import BadPlan, Plan
 
-from .desk import SECONDS, SLOW, Desk, Job, Open, alone, as_pixels, at, same
+from .desk import CORRUPT, SECONDS, SLOW, Desk, Job, Open, alone, as_pixels, at, same
 from .made import watching
 from .toy import ToyCheckpoint, choice, plan, spec
 
@@ -171,9 +170,6 @@ class BrokenDecoder(ToyCheckpoint):
 
 class BrokenEncoder(ToyCheckpoint):
     encode_tokens = broken("no encoder")
-
-
-CORRUPT = CorruptCheckpoint(Path("/bad"), "truncated")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def mixed(
 
     mixer = Mixer(guidance, DENOISER, torch.device("cpu"))
     wish = step or Denoise(X[: len(images)], SIGMA)
-    denoised, base = finish(mixer.mix(wish, call, Effects()), answers)  # type: ignore[arg-type]
+    denoised, base = finish(mixer.mix(wish, call, Effects()), answers)
     return denoised, base, asked[0]
 
 

@@ -226,7 +226,7 @@ def test_batches_change_nothing_but_rounding(name: str, fill: Any) -> None:
 def test_a_seed_gives_the_same_picture_at_any_place_of_a_batch(name: str) -> None:
     sampler = spec(name, steps=6, eta=1.0)
     turned = [(5, 6, 7), (7, 5, 6), (6, 7, 5)]
-    found = {}
+    found: dict[int, list[Any]] = {}
     for order in turned:
         together = pixels(redrawing("x", "x", "x", seeds=seeds(*order), sampler=sampler))
         for place, seed in enumerate(order):

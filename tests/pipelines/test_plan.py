@@ -5,9 +5,11 @@ import math
 
 import pytest
 
-from pipelines.plan import Batch, Encoding, GuidanceSpec, SamplerSpec
+from pipelines.plan import Batch, Encoding, GuidanceSpec, SamplerSpec, VaeMethods
 
-from .toy import plan, seeds
+from .drawn import redrawing
+from .test_hires import hires_pass
+from .toy import choice, plan, seeds
 
 
 def batches(count: int, size: int) -> list[Batch]:
@@ -66,3 +68,37 @@ def test_unipc_s_defaults_are_the_webui_s() -> None:
     plain = SamplerSpec(name="UniPC", schedule="automatic", steps=1)
     assert (plain.unipc_order, plain.unipc_bh2, plain.unipc_spacing) == (3, False, "time_uniform")
     assert plain.unipc_lower_order_final
+
+
+def test_a_batch_starts_on_the_plan_s_model() -> None:
+    made = batches(5, 2)
+    assert [batch.model for batch in made] == [choice()] * 3
+    assert [batch.start for batch in made] == [0, 2, 4]
+
+
+def test_a_batch_wears_the_networks_of_its_first_image() -> None:
+    worn = tuple(choice("toy", name).networks for name in "abcde")
+    whole = plan(*["x"] * 5, batch_size=2, networks=worn, model=choice(tiling=True))
+    found = [batch.model for batch in whole.batches()]
+    assert found == [choice("toy", name, tiling=True) for name in "ace"]
+
+
+def test_without_networks_the_model_stays_as_it_is() -> None:
+    worn = choice("toy", "style")
+    assert plan("x").wearing(worn, (), 0) is worn
+
+
+def test_a_hires_fix_is_a_second_pass() -> None:
+    assert plan("x").passes == 1
+    assert plan("x", hires=hires_pass("Latent", 64, 32)).passes == 2
+    assert redrawing("x").passes == 1
+
+
+def test_plans_of_pictures_fall_into_batches_too() -> None:
+    whole = redrawing("a", "b", "c", batch_size=2)
+    assert whole.batch_count == 2
+    assert [batch.prompts for batch in whole.batches()] == [("a", "b"), ("c",)]
+
+
+def test_the_whole_autoencoder_is_used_unless_asked_otherwise() -> None:
+    assert plan("x").vae_methods == VaeMethods(decode="Full", encode="Full")

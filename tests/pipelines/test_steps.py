@@ -7,7 +7,9 @@ import torch
 
 from pipelines.plan import Encoding
 from pipelines.prompt.chunks import Chunk
-from pipelines.steps import Decode, Denoise, DenoiseApart, Encode, Predict, Row
+from pipelines.steps import Decode, Denoise, DenoiseApart, Encode, EncodeImage, Predict, Row, Use
+
+from .toy import choice
 
 X = torch.zeros(1, 4, 2, 2)
 ROW = Row(X, 3.5, X)
@@ -23,6 +25,8 @@ EMPTY = Chunk((998, *[999] * 76), (1.0,) * 77)
         lambda: DenoiseApart(X, 1.0, 0.5),
         lambda: Encode((), EMPTY, Encoding()),
         lambda: Decode(X),
+        lambda: EncodeImage(X),
+        lambda: Use(choice()),
     ],
 )
 def test_equal_content_is_not_compared(make: type[Denoise]) -> None:

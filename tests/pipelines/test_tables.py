@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.schedules import SigmaTable
-from pipelines.tables import LAST_ALPHA, TableRule, zero_terminal_snr
+from pipelines.tables import LAST_ALPHA, SigmaTable, TableRule, zero_terminal_snr
 
 #: SD1's schedule
 BETAS = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from pipelines.watch import Watch
 
@@ -146,3 +147,103 @@ def test_without_latents_there_is_no_preview() -> None:
     watched.want_preview()
     watched.stepped(5, None)
     assert not watched.preview_due()
+
+
+def passed(watched: Watch, *batches: int, passes: int = 1) -> None:
+    """Some batches of a plan, to their end."""
+    for index in batches:
+        watched.begin_batch(index)
+        for _ in range(passes):
+            watched.begin_pass(7)
+            watched.stepped(7, "latents")
+            watched.end_pass()
+
+
+def counted(watched: Watch) -> tuple[int, int]:
+    """The batch under way and how many there will be."""
+    now = watched.progress()
+    return now.batch, now.batch_count
+
+
+def test_a_plan_brings_its_numbers() -> None:
+    watched = Watch()
+    watched.begin_plan(batch_count=2, passes=2, steps=9, preview_every=4)
+    now = watched.progress()
+    assert (now.batch, now.batch_count, now.passes, now.done) == (0, 2, 2, 0)
+    assert (now.step, now.steps) == (0, 9)
+    watched.want_preview()
+    watched.stepped(3, "latents")
+    assert not watched.preview_due()
+    watched.stepped(4, "latents")
+    assert watched.preview_due()
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_plans_that_are_expected_count_from_the_start(passes: int) -> None:
+    watched = Watch()
+    watched.expect_plans(3)
+    seen = []
+    for _ in range(3):
+        watched.begin_plan(batch_count=2, passes=passes, steps=7, preview_every=0)
+        seen.append(counted(watched))
+        passed(watched, 0, 1, passes=passes)
+        seen.append(counted(watched))
+    assert seen == [(0, 6), (2, 6), (2, 6), (4, 6), (4, 6), (6, 6)]
+    assert watched.progress().done == 6 * passes
+
+
+def test_a_plan_that_nobody_expected_makes_the_job_longer() -> None:
+    watched = Watch()
+    for begun in range(3):
+        watched.begin_plan(batch_count=2, passes=1, steps=7, preview_every=0)
+        assert counted(watched) == (2 * begun, 2 * begun + 2)
+        passed(watched, 0, 1)
+
+
+def test_plans_of_other_lengths_are_counted_as_they_come() -> None:
+    watched = Watch()
+    watched.expect_plans(2)
+    watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
+    passed(watched, 0)
+    watched.begin_plan(batch_count=4, passes=1, steps=7, preview_every=0)
+    assert counted(watched) == (1, 8)
+    passed(watched, 0, 1, 2, 3)
+    assert counted(watched) == (5, 8)
+
+
+def test_a_plan_cut_short_is_counted_by_what_it_did() -> None:
+    watched = Watch()
+    watched.expect_plans(2)
+    watched.begin_plan(batch_count=2, passes=2, steps=7, preview_every=0)
+    watched.begin_batch(0)
+    watched.end_pass()  # a skip, and no second pass
+    watched.begin_plan(batch_count=2, passes=2, steps=7, preview_every=0)
+    assert counted(watched)[1] == 4
+    watched.begin_batch(0)
+    assert counted(watched) == (1, 4)
+
+
+def test_no_plans_are_as_good_as_one() -> None:
+    watched = Watch()
+    watched.expect_plans(0)
+    watched.begin_plan(batch_count=3, passes=1, steps=7, preview_every=0)
+    assert counted(watched) == (0, 3)
+
+
+def test_the_job_began_with_its_first_plan() -> None:
+    watched = Watch()
+    watched.begin()
+    first = watched.progress().started
+    watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
+    watched.begin()
+    assert first is not None
+    assert watched.progress().started == first
+
+
+def test_an_interrupt_ends_the_plans_to_come() -> None:
+    watched = Watch()
+    watched.expect_plans(2)
+    watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
+    watched.interrupt()
+    watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
+    assert watched.interrupted

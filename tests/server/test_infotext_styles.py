@@ -1,5 +1,6 @@
 import pytest
 
+from server.infotext import parse
 from server.infotext_styles import without_styles
 from server.styles import Style, apply
 
@@ -71,3 +72,14 @@ def test_hires_prompts_keep_all_texts_unless_their_styles_are_the_same() -> None
     assert same["Hires negative prompt"] == ""
     plain = told("a cat", "n1", hires=("a dog", "n2"))
     assert (plain["Hires prompt"], plain["Hires negative prompt"]) == ("a dog", "n2")
+
+
+def test_the_parser_takes_styles_out_before_it_looks_for_emphasis_and_adds_hypernetworks() -> None:
+    styles = {"Sharp": Style("Sharp", "{prompt}, (sharp:1.2)", "")}
+    text = "a cat, (sharp:1.2)\nSteps: 4, Seed: 1, Hypernet: h, Hypernet strength: 0.5"
+    plain = parse(text, styles, ANY)
+    assert plain["Prompt"] == "a cat<hypernet:h:0.5>"
+    assert plain["Styles array"] == ["Sharp"]
+    assert "Emphasis" not in plain
+    assert parse(text)["Emphasis"] == "Original"
+    assert parse(text)["Prompt"] == "a cat, (sharp:1.2)<hypernet:h:0.5>"

@@ -1,0 +1,61 @@
+"""Which scripts a request names, and with what arguments: every mistake in that is found here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from extensions.binding import bind
+from extensions.protocol import Extension, Mode
+from extensions.registry import Hook, always_on, find, scripts
+
+from .choosing import UNSET
+from .errors import ApiError
+from .schemas.generation import GenerationRequest
+from .stock_scripts import STOCK_SCRIPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The script that draws in place of the plain generation."""
+
+    script: Extension
+    args: Any
+
+
+def selected(mode: Mode, request: GenerationRequest) -> Selected | None:
+    """The script of `script_name`, if any.
+
+    Raises `ApiError` for an unknown title, and what `bind` raises for its arguments.
+    """
+    title = request.script_name or ""
+    if title in UNSET:
+        return None
+    script = find(title, scripts(mode))
+    if script is None:
+        raise ApiError(422, f"Script '{title}' not found")
+    return Selected(script, bind(script, request.script_args))
+
+
+def hooks(mode: Mode, request: GenerationRequest) -> tuple[Hook, ...]:
+    """The extensions of `alwayson_scripts`, in the order of the registry.
+
+    Raises `ApiError` for an unknown title and for a script that is to be selected, and what `bind`
+    raises for arguments.
+    """
+    asked = dict(_asked(mode, request.alwayson_scripts))
+    return tuple(
+        Hook.of(each, asked[each.title]) for each in always_on(mode) if each.title in asked
+    )
+
+
+def _asked(mode: Mode, sent: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The titles that are extensions of ours, and their arguments."""
+    stock = {each.title.casefold() for each in STOCK_SCRIPTS}
+    for title, entry in sent.items():
+        extension = find(title, always_on(mode))
+        if extension is not None:
+            yield extension.title, entry.get("args") or () if isinstance(entry, dict) else ()
+        elif find(title, scripts(mode)) is not None:
+            raise ApiError(422, "Cannot have a selectable script in the always on scripts params")
+        elif title.casefold() not in stock:
+            raise ApiError(422, f"Script '{title}' not found")
