@@ -72,12 +72,18 @@ def rows_of(count: int, batch_size: int, options: Mapping[str, Any]) -> int:
     return round(math.sqrt(count))
 
 
+def check_grid(columns: int, rows: int, cell: tuple[int, int], margin: int = 0) -> None:
+    """Refuse a grid that would be too large. Raises BadScriptArgs."""
+    check_span("margin_size", margin, 0, _MARGINS)
+    width, height = cell
+    check_size("the grid", columns * (width + margin), rows * (height + margin))
+
+
 def grid(images: Sequence[Image.Image], rows: int, style: Style) -> Image.Image:
     """Pictures in `rows` rows, row by row, each in the middle of a cell as large as the largest."""
     rows = min(rows, len(images))
     columns = math.ceil(len(images) / rows)
     width, height = cell_size(images)
-    check_size("a grid", columns * width, rows * height)
     sheet = Image.new("RGB", (columns * width, rows * height), style.background)
     for index, image in enumerate(images):
         left = index % columns * width + (width - image.width) // 2
@@ -102,9 +108,7 @@ def labelled(
     """A grid with labels above its columns and left of its rows, and `margin` between its cells.
 
     `cell` is the size of a cell of `sheet`. Lines are broken to fit, words too long made smaller.
-    Raises BadScriptArgs for a margin out of range or a picture too large.
     """
-    check_span("margin", margin, 0, _MARGINS)
     width, height = cell
     text = _Text(max((width + height) // 25, 1), style)
     left = width * 3 // 4 if any(label.text for each in rows for label in each) else 0
@@ -117,7 +121,6 @@ def labelled(
         sheet.width + left + margin * (len(columns) - 1),
         sheet.height + top + margin * (len(rows) - 1),
     )
-    check_size("a grid", *size)
     result = Image.new("RGB", size, style.background)
     for row in range(len(rows)):
         for column in range(len(columns)):

@@ -1,6 +1,5 @@
 """What one script may ask for; beyond it an error comes at once, before anything is drawn."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from .protocol import BadScriptArgs, Wanted
@@ -8,7 +7,7 @@ from .protocol import BadScriptArgs, Wanted
 MAX_GENERATIONS = 1024
 """Generations of one script."""
 
-MAX_PIXELS = 2**27
+MAX_PIXELS = 2**28
 """Pixels of one picture that a script puts together."""
 
 
@@ -44,8 +43,3 @@ def first_picture(wanted: Wanted) -> Any:
     if not wanted.init_images:
         raise BadScriptArgs("init_images is empty: the script needs a picture")
     return wanted.init_images[0]
-
-
-def combined(*params: Mapping[str, object]) -> dict[str, object]:
-    """The extra parameters of several generations, each name once, the latest value of each."""
-    return {name: value for each in params for name, value in each.items()}

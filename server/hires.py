@@ -52,19 +52,8 @@ def hires_pass(
     changed = schedule != schedule_label(first.sampler)
     extra["Hires schedule type"] = schedule if changed else None
     size, crop = _target(request, first, extra)
-    if min(*size, *crop) < _SMALLEST or size[0] * size[1] > MAX_PIXELS:
-        raise ApiError(
-            422,
-            f"hires size {size[0]}x{size[1]}: allowed are sides from {_SMALLEST} and at most "
-            f"{MAX_PIXELS} pixels",
-        )
     steps = request.hr_second_pass_steps or first.sampler.steps
-    if denoising and steps / denoising > _LONGEST_SCHEDULE:
-        raise ApiError(
-            422,
-            f"denoising_strength {denoising}: its schedule of {steps / denoising:.0f} steps is too "
-            f"long; allowed are at most {_LONGEST_SCHEDULE}, or 0",
-        )
+    _check(size, crop, steps, denoising)
     if request.hr_second_pass_steps:
         extra["Hires steps"] = request.hr_second_pass_steps
     if request.hr_upscaler is not None:
@@ -87,6 +76,21 @@ def hires_pass(
         model=model,
         networks=() if request.disable_extra_networks else (networks.uses,) * count,
     )
+
+
+def _check(size: tuple[int, int], crop: tuple[int, int], steps: int, denoising: float) -> None:
+    if min(*size, *crop) < _SMALLEST or size[0] * size[1] > MAX_PIXELS:
+        raise ApiError(
+            422,
+            f"hires size {size[0]}x{size[1]}: allowed are sides from {_SMALLEST} and at most "
+            f"{MAX_PIXELS} pixels",
+        )
+    if denoising and steps / denoising > _LONGEST_SCHEDULE:
+        raise ApiError(
+            422,
+            f"denoising_strength {denoising}: its schedule of {steps / denoising:.0f} steps is too "
+            f"long; allowed are at most {_LONGEST_SCHEDULE}, or 0",
+        )
 
 
 def _sampler(

@@ -196,8 +196,6 @@ def info(
 
 
 def _denoising(request: GenerationRequest, plan: Plan) -> float | None:
-    if isinstance(plan, Img2ImgPlan):
-        return plan.denoising
     if isinstance(plan, Txt2ImgPlan) and plan.hires is not None:
         return plan.hires.denoising
     return request.denoising_strength

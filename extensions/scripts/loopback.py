@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from PIL import Image
 
-from ..grids import Style, grid
-from ..limits import check_choice, check_count, combined, first_picture
+from ..grids import Style, check_grid, grid
+from ..limits import check_choice, check_count, first_picture
 from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
 from ..seeds import fixed
+from ..series import Series
 
 _CURVES: Mapping[str, Callable[[float], float]] = MappingProxyType(
     {
@@ -46,6 +47,8 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
             f"append_interrogation {args.append_interrogation!r}: no interrogator is installed"
         )
     first_picture(wanted)
+    kept = args.loops if wanted.n_iter == 1 else wanted.n_iter
+    check_grid(kept, 1, (wanted.width, wanted.height))
     style = Style.of(host.options)
     host.expect(args.loops * wanted.n_iter)
     begun = fixed(wanted).changed(batch_size=1, n_iter=1, do_not_save_grid=True)
@@ -59,21 +62,21 @@ def _loops(host: Host, begun: Wanted, args: Args, batches: int, style: Style) ->
         "Final denoising strength": args.final_denoising_strength,
         "Denoising curve": args.denoising_curve,
     }
-    drawn: list[Pictures] = []
+    series = Series()
     kept: list[Image.Image] = []
     wanted = begun
     for _ in range(batches):
         wanted = begun.changed(seed=wanted.seed)
         results: list[Image.Image] = []
         for loop in range(1, args.loops + 1):
-            drawn.append(host.generate(wanted, params))
+            drawn = series.add(host.generate(wanted, params))
             if host.stopped():
                 break
             strength = _strength(begun.denoising_strength, loop, args)
-            wanted = wanted.changed(seed=drawn[-1].seed + 1, denoising_strength=strength)
+            wanted = wanted.changed(seed=drawn.seed + 1, denoising_strength=strength)
             if host.skipped():
                 break
-            results.append(drawn[-1].images[0])
+            results.append(drawn.images[0])
             # from here on the masked part, too, begins as it is
             wanted = wanted.changed(init_images=(results[-1],), inpainting_fill=1)
         if batches == 1:
@@ -82,7 +85,10 @@ def _loops(host: Host, begun: Wanted, args: Args, batches: int, style: Style) ->
             kept.append(results[-1])
         if host.stopped():
             break
-    return _reply(drawn, kept, wanted, host, style)
+    images = tuple(kept)
+    if len(images) > 1 and host.options["return_grid"]:
+        images = (grid(images, 1, style), *images)
+    return series.reply(images, denoising_strength=wanted.denoising_strength)
 
 
 def _strength(begun: float, loop: int, args: Args) -> float:
@@ -91,24 +97,6 @@ def _strength(begun: float, loop: int, args: Args) -> float:
         return begun
     part = _CURVES[args.denoising_curve](loop / (args.loops - 1))
     return begun + (args.final_denoising_strength - begun) * part
-
-
-def _reply(
-    drawn: list[Pictures], kept: list[Image.Image], wanted: Wanted, host: Host, style: Style
-) -> Pictures:
-    """The pictures kept, told by the first infotext as the reference tells them."""
-    images = tuple(kept)
-    if len(images) > 1 and host.options["return_grid"]:
-        images = (grid(images, 1, style), *images)
-    return replace(
-        drawn[-1],
-        images=images,
-        infotexts=drawn[0].infotexts[:1] * len(images),
-        seed=drawn[0].seed,
-        subseed=-1,
-        extra_generation_params=combined(*(each.extra_generation_params for each in drawn)),
-        info={**drawn[-1].info, "denoising_strength": wanted.denoising_strength},
-    )
 
 
 EXTENSION = Extension(title="Loopback", modes=("img2img",), args=Args, run=run)

@@ -1,15 +1,16 @@
 """Outpainting mk2: a picture grown side by side, each from noise that continues the picture."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from ..expansion import DIRECTIONS, Growth, growth, masked
-from ..grids import Style, grid, rows_of
-from ..limits import check_count, check_span, combined, first_picture
+from ..grids import Style, check_grid, grid, rows_of
+from ..limits import check_count, check_span, first_picture
 from ..protocol import Extension, Host, Pictures, Wanted, arg
+from ..series import Series
 from ..spectral_fill import fill
 
 _NOTE = (
@@ -71,8 +72,10 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     check_span("color_variation", args.color_variation, 0, 1)
     picture = first_picture(wanted)
     style = Style.of(host.options)
-    sides = _sides(growth(picture, args.pixels, args.direction), args.mask_blur)
+    grown = growth(picture, args.pixels, args.direction)
+    sides = _sides(grown, args.mask_blur)
     check_count("sides * n_iter", len(sides) * wanted.n_iter)
+    check_grid(wanted.n_iter * wanted.batch_size, 1, (grown.width, grown.height))
     host.expect(len(sides) * wanted.n_iter)
     base = wanted.changed(
         n_iter=1,
@@ -84,18 +87,24 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
         mask_blur_x=sides[0].blur[0] * 4,
         mask_blur_y=sides[0].blur[1] * 4,
     )
-    drawn: list[Pictures] = []
+    series = Series()
     results: list[Image.Image] = []
     for _ in range(wanted.n_iter):
         images = [picture] * wanted.batch_size
         for side in sides:
-            if drawn and host.stopped():
+            if series.last and host.stopped():
                 break
             canvases = [_canvas(image, side, args) for image in images]
-            drawn.append(host.generate(_part(base, canvases, images[0].size, side), {}))
-            images = _pasted(canvases, images[0].size, drawn[-1].images, side)
+            part = _part(base, canvases, images[0].size, side)
+            drawn = series.add(host.generate(part, {}))
+            images = _pasted(canvases, images[0].size, drawn.images, side)
         results += images
-    return _reply(drawn, results, host, style)
+    pictures = tuple(results)
+    lonely = len(pictures) < 2 and host.options["grid_only_if_multiple"]
+    if host.options["return_grid"] and not lonely:
+        rows = rows_of(len(pictures), 1, host.options)
+        pictures = (grid(pictures, rows, style), *pictures)
+    return series.reply(pictures)
 
 
 def _sides(grown: Growth, blur: int) -> list[_Side]:
@@ -162,21 +171,6 @@ def _pasted(
         y = 0 if not side.across and side.before else canvas.height - result.height
         canvas.paste(result, (x, y))
     return [canvas.crop((0, 0, *_grown(size, side))) for canvas in canvases]
-
-
-def _reply(drawn: list[Pictures], results: list[Image.Image], host: Host, style: Style) -> Pictures:
-    images = tuple(results)
-    lonely = len(images) < 2 and host.options["grid_only_if_multiple"]
-    if host.options["return_grid"] and not lonely:
-        images = (grid(images, rows_of(len(images), 1, host.options), style), *images)
-    return replace(
-        drawn[-1],
-        images=images,
-        infotexts=drawn[0].infotexts[:1] * len(images),
-        seed=drawn[0].seed,
-        subseed=-1,
-        extra_generation_params=combined(*(each.extra_generation_params for each in drawn)),
-    )
 
 
 EXTENSION = Extension(title="Outpainting mk2", modes=("img2img",), args=Args, run=run)

@@ -1,12 +1,13 @@
 """Poor man's outpainting: a picture grown outwards, the new parts inpainted tile by tile."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from PIL import Image
 
 from ..expansion import DIRECTIONS, Growth, growth, masked
-from ..limits import check_count, check_span, combined, first_picture
+from ..limits import check_count, check_span, first_picture
 from ..protocol import Extension, Host, Pictures, Wanted, arg
+from ..series import Series
 from ..tiles import Tiling
 
 _CONTENTS = ("fill", "original", "latent noise", "latent nothing")
@@ -49,25 +50,18 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
         inpaint_full_res=False,
         inpainting_fill=_content(args.inpainting_fill),
     )
-    drawn: list[Pictures] = []
+    series = Series()
     for place, work in enumerate(works):
-        if not work or (drawn and host.stopped()):
+        if not work or (series.last and host.stopped()):
             continue
         part = wanted.changed(
             init_images=(tiles[place],), mask=masks[place], latent_mask=latent_masks[place]
         )
-        drawn.append(host.generate(part, {}))
-        wanted = wanted.changed(seed=drawn[-1].seed + 1)
-        if drawn[-1].images:
-            tiles[place] = drawn[-1].images[0]
-    return replace(
-        drawn[-1],
-        images=(tiling.join(tiles),),
-        infotexts=drawn[0].infotexts[:1],
-        seed=drawn[0].seed,
-        subseed=-1,
-        extra_generation_params=combined(*(each.extra_generation_params for each in drawn)),
-    )
+        drawn = series.add(host.generate(part, {}))
+        wanted = wanted.changed(seed=drawn.seed + 1)
+        if drawn.images:
+            tiles[place] = drawn.images[0]
+    return series.reply((tiling.join(tiles),))
 
 
 def _content(asked: int | str) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from ..grids import Label, Labels, Style, grid, labelled
+from ..grids import Label, Labels, Style, check_grid, grid, labelled
 from ..limits import check_choice, check_count
 from ..protocol import Extension, Host, Pictures, Wanted, arg
 from ..seeds import fixed
@@ -36,6 +36,9 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     prompts = tuple(_combinations(first, parts, args))
     wanted = fixed(wanted)
     seeds = tuple(wanted.seed + index * args.different_seeds for index in range(len(prompts)))
+    rows = 2 ** (len(parts) // 2)
+    cell = wanted.width, wanted.height
+    check_grid(len(prompts) // rows, rows, cell, args.margin_size)
     batches = math.ceil(len(prompts) / wanted.batch_size)
     host.expect(batches)
     drawn = host.generate(

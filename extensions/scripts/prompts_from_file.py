@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from ..limits import check_choice, check_count, combined
+from ..limits import check_choice, check_count
 from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
 from ..seeds import drawn as drawn_seed
+from ..series import Series
 
 _PLACES = ("start", "end")
 
@@ -77,14 +78,16 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     wanted = wanted.changed(do_not_save_grid=True)
     if (args.checkbox_iterate or args.checkbox_iterate_batch) and wanted.seed == -1:
         wanted = wanted.changed(seed=drawn_seed())
+    series = Series()
     drawn: list[Pictures] = []
     for job in jobs:
         if drawn and host.stopped():
             break
-        drawn.append(host.generate(_of_line(wanted, job, args.prompt_position), {}))
+        result = host.generate(_of_line(wanted, job, args.prompt_position), {})
+        drawn.append(replace(series.add(result), source=None))
         if args.checkbox_iterate:
             wanted = wanted.changed(seed=wanted.seed + wanted.batch_size * wanted.n_iter)
-    return _reply(drawn, wanted)
+    return _reply(drawn, series, wanted)
 
 
 def _settings(line: str, host: Host) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def _of_line(wanted: Wanted, job: Mapping[str, Any], position: str) -> Wanted:
     return wanted.changed(**changes)
 
 
-def _reply(drawn: list[Pictures], wanted: Wanted) -> Pictures:
+def _reply(drawn: list[Pictures], series: Series, wanted: Wanted) -> Pictures:
     """All pictures; what is told of them as a whole is the request, as in the reference."""
     last = drawn[-1]
     told = {name: wanted.fields[name] for name in last.info if name in wanted.fields}
@@ -157,7 +160,7 @@ def _reply(drawn: list[Pictures], wanted: Wanted) -> Pictures:
         all_seeds=(wanted.seed,),
         subseed=-1,
         all_subseeds=(-1,),
-        extra_generation_params=combined(*(each.extra_generation_params for each in drawn)),
+        extra_generation_params=series.params,
         info={
             **last.info,
             **told,

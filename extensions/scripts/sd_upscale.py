@@ -1,13 +1,14 @@
 """SD upscale: an enlarged picture, drawn over tile by tile."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from PIL import Image, ImageColor
 
-from ..limits import check_count, check_size, check_span, combined, first_picture
+from ..limits import check_count, check_size, check_span, first_picture
 from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
 from ..seeds import fixed
+from ..series import Series
 from ..tiles import Tiling
 
 _NOTE = (
@@ -76,14 +77,14 @@ def _drawn_over(
     host: Host, wanted: Wanted, tiling: Tiling, tiles: list[Image.Image], params: dict[str, object]
 ) -> Pictures:
     """Every tile drawn over, all of them `n_iter` times; the seed goes up with every batch."""
-    drawn: list[Pictures] = []
+    series = Series()
     results: list[Image.Image] = []
     size = wanted.batch_size
     for number in range(wanted.n_iter):
         seed = wanted.seed + number
         done = list(tiles)
         for start in range(0, len(tiles), size):
-            if drawn and host.stopped():
+            if series.last and host.stopped():
                 break
             batch = wanted.changed(
                 init_images=tuple(tiles[start : start + size]),
@@ -92,22 +93,15 @@ def _drawn_over(
                 do_not_save_grid=True,
                 do_not_save_samples=True,
             )
-            drawn.append(host.generate(batch, params))
-            seed = drawn[-1].seed + 1
+            drawn = series.add(host.generate(batch, params))
+            seed = drawn.seed + 1
             # one tile alone fills a whole batch
-            images = drawn[-1].images[: len(batch.init_images)]
+            images = drawn.images[: len(batch.init_images)]
             done[start : start + len(images)] = images
         results.append(tiling.join(done))
         if host.stopped():
             break
-    return replace(
-        drawn[-1],
-        images=tuple(results),
-        infotexts=drawn[0].infotexts[:1] * len(results),
-        seed=wanted.seed,
-        subseed=-1,
-        extra_generation_params=combined(*(each.extra_generation_params for each in drawn)),
-    )
+    return series.reply(tuple(results))
 
 
 EXTENSION = Extension(title="SD upscale", modes=("img2img",), args=Args, run=run)

@@ -1,14 +1,14 @@
 """X/Y/Z plot: a grid of pictures along up to three things that change."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
-from ..grids import Label, Labels, Style, cell_size, grid, labelled
-from ..limits import check_count, check_span, combined
+from ..grids import Label, Labels, Style, cell_size, check_grid, grid, labelled
+from ..limits import check_count
 from ..protocol import BadScriptArgs, Extension, Host, Mode, Names, Pictures, Wanted, arg
 from ..seeds import drawn as drawn_seed
 from ..seeds import fixed
@@ -18,7 +18,6 @@ from .xyz_values import joined, split, values
 TITLE = "X/Y/Z plot"
 _NAMES = ("X", "Y", "Z")
 _SEEDED = ("Seed", "Var. seed")
-_MARGINS = 500
 
 
 def _labels(mode: Mode, _: Names) -> tuple[str, ...]:
@@ -53,6 +52,10 @@ class Args:
     csv_mode: bool = arg(False, "Use text inputs instead of dropdowns")
 
 
+Place = tuple[int, int, int]
+"""The place of a cell along x, y and z."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Along:
     """One of the three directions: what changes, how, and the text it was asked for with."""
@@ -62,37 +65,63 @@ class _Along:
     values: tuple[Any, ...]
     varies_seed: bool
 
+    def places(self) -> range:
+        return range(len(self.values))
+
     def labels(self) -> Labels:
         return [[Label(self.axis.show(self.axis.label, value))] for value in self.values]
 
 
-Place = tuple[int, int, int]
-"""The place of a cell along x, y and z."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plot:
+    """What is to be plotted: the three directions and how they are laid out."""
+
+    x: _Along
+    y: _Along
+    z: _Along
+    args: Args
+    style: Style
+
+    def along(self) -> tuple[_Along, _Along, _Along]:
+        return self.x, self.y, self.z
+
+    def places(self) -> list[Place]:
+        """Every cell, in the order in which pictures are told: x changes first, then y."""
+        return [
+            (x, y, z) for z in self.z.places() for y in self.y.places() for x in self.x.places()
+        ]
+
+    def thrifty_places(self) -> list[Place]:
+        """Every cell in an order in which what costs most changes least often."""
+        costs = [each.axis.cost for each in self.along()]
+        order = sorted(range(3), key=lambda which: (-costs[which], -which))
+        return sorted(self.places(), key=lambda place: [place[which] for which in order])
 
 
 def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     """Draw every cell, the costly changes outermost, and lay the pictures out."""
-    check_span("margin", args.margin_size, 0, _MARGINS)
-    style = Style.of(host.options)
     if not args.no_fixed_seeds:
         wanted = fixed(wanted)
     if not host.options["return_grid"]:
         wanted = wanted.changed(batch_size=1)
-    along = _directions(args, wanted.mode, host)
-    _check_size(along, wanted, host)
-    cells = {place: _cell(wanted, along, place, host) for place in _places(along)}
+    x, y, z = (_along(name, args, wanted.mode, host) for name in _NAMES)
+    plot = _Plot(x=x, y=y, z=z, args=args, style=Style.of(host.options))
+    _check_size(plot, wanted, host)
+    cells = {place: _cell(wanted, plot, place, host) for place in plot.thrifty_places()}
+    largest = (
+        max(each.width for each in cells.values()),
+        max(each.height for each in cells.values()),
+    )
+    check_grid(len(x.values) * len(z.values), len(y.values), largest, args.margin_size)
     host.expect(len(cells))
     drawn: dict[Place, Pictures] = {}
-    for place in cells:
+    for place, cell in cells.items():
         if drawn and host.stopped():
             break
-        drawn[place] = host.generate(cells[place], {})
-    return _reply(drawn, cells, along, args, host, style)
-
-
-def _directions(args: Args, mode: Mode, host: Host) -> tuple[_Along, _Along, _Along]:
-    x, y, z = (_along(name, args, mode, host) for name in _NAMES)
-    return x, y, z
+        result = host.generate(cell, {})
+        # the first cell of each grid is told of again; of the others a picture is enough
+        drawn[place] = result if place[:2] == (0, 0) else replace(result, source=None)
+    return _reply(drawn, cells, plot, host)
 
 
 def _along(name: str, args: Args, mode: Mode, host: Host) -> _Along:
@@ -130,10 +159,8 @@ def _axis(name: str, asked: int | str, known: tuple[Axis, ...]) -> Axis:
     raise BadScriptArgs(f"{name} type {asked!r:.80}: allowed are {allowed}")
 
 
-def _check_size(along: tuple[_Along, ...], wanted: Wanted, host: Host) -> None:
-    count = 1
-    for each in along:
-        count *= len(each.values)
+def _check_size(plot: _Plot, wanted: Wanted, host: Host) -> None:
+    count = math.prod(len(each.values) for each in plot.along())
     check_count("cells", count)
     megapixels = round(count * wanted.width * wanted.height / 1e6)
     most = host.options["img_max_size_mp"]
@@ -144,115 +171,83 @@ def _check_size(along: tuple[_Along, ...], wanted: Wanted, host: Host) -> None:
         )
 
 
-def _places(along: tuple[_Along, _Along, _Along]) -> Iterator[Place]:
-    """Every cell: what costs most changes least often, else x changes first, then y."""
-    order = sorted(range(3), key=lambda which: (-along[which].axis.cost, -which))
-    for indices in itertools.product(*(range(len(along[which].values)) for which in order)):
-        place = dict(zip(order, indices, strict=True))
-        yield place[0], place[1], place[2]
-
-
-def _cell(wanted: Wanted, along: tuple[_Along, _Along, _Along], place: Place, host: Host) -> Wanted:
+def _cell(wanted: Wanted, plot: _Plot, place: Place, host: Host) -> Wanted:
     """The generation of one cell."""
-    stride = 1
-    shift = 0
-    for each, index in zip(along, place, strict=True):
-        wanted = each.axis.apply(
-            wanted, each.values[index], Applying(values=each.values, host=host)
-        )
-        if each.varies_seed:
+    shift, stride = 0, 1
+    for along, index in zip(plot.along(), place, strict=True):
+        applying = Applying(values=along.values, host=host)
+        wanted = along.axis.apply(wanted, along.values[index], applying)
+        if along.varies_seed:
             shift += index * stride
-            stride *= len(each.values)
+            stride *= len(along.values)
     return wanted.changed(seed=wanted.seed + shift) if shift else wanted
 
 
 def _reply(
-    drawn: Mapping[Place, Pictures],
-    cells: Mapping[Place, Wanted],
-    along: tuple[_Along, _Along, _Along],
-    args: Args,
-    host: Host,
-    style: Style,
+    drawn: Mapping[Place, Pictures], cells: Mapping[Place, Wanted], plot: _Plot, host: Host
 ) -> Pictures:
     """The main grid, then the grid of each z and the pictures alone where they are asked for."""
-    x, y, z = along
-    first = next(iter(drawn.values()))
+    first, args = drawn[0, 0, 0], plot.args
     if not first.images:
         return first
-    places = [
-        (ix, iy, iz)
-        for iz in range(len(z.values))
-        for iy in range(len(y.values))
-        for ix in range(len(x.values))
-    ]
+    places, layer = plot.places(), len(plot.x.values) * len(plot.y.values)
     blank = Image.new(first.images[0].mode, first.images[0].size)
-    alone = [drawn[each].images[0] if _has_picture(drawn, each) else blank for each in places]
-    layer = len(x.values) * len(y.values)
-    layers = [alone[start : start + layer] for start in range(0, len(alone), layer)]
-    sheets = [_sheet(images, x, y, args, style) for images in layers]
-    texts = [drawn[each].infotexts[0] if _has_picture(drawn, each) else "" for each in places]
-    main, *below = _grid_texts(drawn, along, args, host)
+    alone = [drawn[each].images[0] if _is_drawn(drawn, each) else blank for each in places]
+    sheets = [_sheet(alone[start : start + layer], plot) for start in range(0, len(alone), layer)]
+    main, *beneath = _grid_texts(drawn, plot, host)
+    texts = [drawn[each].infotexts[0] if _is_drawn(drawn, each) else "" for each in places]
     prompts = [cells[each].prompt for each in places]
     seeds = [drawn[each].seed if each in drawn else cells[each].seed for each in places]
+    shown: list[Image.Image] = []
     if args.include_sub_grids:
-        prompts = prompts[::layer] + prompts
-        seeds = seeds[::layer] + seeds
-    shown = sheets if args.include_sub_grids else []
+        shown, texts = sheets, beneath + texts
+        prompts, seeds = prompts[::layer] + prompts, seeds[::layer] + seeds
+    if args.include_lone_images:
+        shown = shown + alone
+    params: dict[str, object] = {}
+    for each in drawn.values():
+        params |= each.extra_generation_params
     return replace(
         first,
-        images=(
-            _main(sheets, z, args, style),
-            *shown,
-            *(alone if args.include_lone_images else []),
-        ),
-        infotexts=(main, *(below if args.include_sub_grids else []), *texts),
+        images=(_main(sheets, plot), *shown),
+        infotexts=(main, *texts),
         all_prompts=tuple(prompts),
         all_seeds=tuple(seeds),
         index_of_first_image=1,
-        extra_generation_params=combined(
-            *(each.extra_generation_params for each in drawn.values())
-        ),
+        extra_generation_params=params,
     )
 
 
-def _has_picture(drawn: Mapping[Place, Pictures], place: Place) -> bool:
+def _is_drawn(drawn: Mapping[Place, Pictures], place: Place) -> bool:
     return place in drawn and bool(drawn[place].images)
 
 
-def _sheet(
-    images: list[Image.Image], x: _Along, y: _Along, args: Args, style: Style
-) -> Image.Image:
+def _sheet(images: list[Image.Image], plot: _Plot) -> Image.Image:
     """The grid of one z."""
-    sheet = grid(images, len(y.values), style)
-    if not args.draw_legend:
+    sheet = grid(images, len(plot.y.values), plot.style)
+    if not plot.args.draw_legend:
         return sheet
-    return labelled(sheet, cell_size(images), x.labels(), y.labels(), style, args.margin_size)
+    cell, margin = cell_size(images), plot.args.margin_size
+    return labelled(sheet, cell, plot.x.labels(), plot.y.labels(), plot.style, margin)
 
 
-def _main(sheets: list[Image.Image], z: _Along, args: Args, style: Style) -> Image.Image:
+def _main(sheets: list[Image.Image], plot: _Plot) -> Image.Image:
     """The grids of all z in a row."""
-    sheet = grid(sheets, 1, style)
-    if not args.draw_legend:
+    sheet = grid(sheets, 1, plot.style)
+    if not plot.args.draw_legend:
         return sheet
-    return labelled(sheet, cell_size(sheets), z.labels(), [[Label("")]], style)
+    return labelled(sheet, cell_size(sheets), plot.z.labels(), [[Label("")]], plot.style)
 
 
-def _grid_texts(
-    drawn: Mapping[Place, Pictures],
-    along: tuple[_Along, _Along, _Along],
-    args: Args,
-    host: Host,
-) -> list[str]:
+def _grid_texts(drawn: Mapping[Place, Pictures], plot: _Plot, host: Host) -> list[str]:
     """The infotexts of the main grid and of the grid of each z: of its first cell, and the axes."""
-    flat: dict[str, object] = {"Script": TITLE}
-    for name, each in zip(_NAMES[:2], along[:2], strict=True):
-        flat |= _told(name, each, args)
-    deep = flat | _told(_NAMES[2], along[2], args)
-    firsts = [(0, 0, index) for index in range(len(along[2].values))]
-    texts = [
-        host.describe(drawn[place], flat) if _has_picture(drawn, place) else "" for place in firsts
+    told = [_told(name, along, plot.args) for name, along in zip(_NAMES, plot.along(), strict=True)]
+    flat = {"Script": TITLE, **told[0], **told[1]}
+    firsts = [(0, 0, z) for z in plot.z.places()]
+    return [
+        host.describe(drawn[0, 0, 0], {**flat, **told[2]}),
+        *(host.describe(drawn[each], flat) if _is_drawn(drawn, each) else "" for each in firsts),
     ]
-    return [host.describe(drawn[firsts[0]], deep), *texts]
 
 
 def _told(name: str, along: _Along, args: Args) -> dict[str, object]:

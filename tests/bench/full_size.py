@@ -24,15 +24,14 @@ NORM_SPREAD = 0.1
 BIAS_SPREAD = 0.05
 # By the end of a name: what its weights are scaled by, where 1, which keeps an input's variance, is
 # not right. What the text encoder's layers add is small, so that a prompt's words tell in the
-# context. Latents that nothing was denoised in come to the decoder some 80 times too strong, and
-# would drown what its layers add; what it says at last stays between black and white.
+# context. Latents in which nothing was denoised come to the decoder some 80 times too strong, and
+# would drown what its layers add.
 GAINS: Mapping[str, float] = {
     "token_embedding.weight": 1.0,
     "position_embedding.weight": 0.5,
     "self_attn.out_proj.weight": 0.5,
     "mlp.fc2.weight": 0.5,
     "post_quant_conv.weight": 1 / 80,
-    "decoder.conv_out.weight": 0.5,
 }
 
 

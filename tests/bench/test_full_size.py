@@ -107,7 +107,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByHand:
-    """What the loop by hand did; `guidance` is how much the prompts changed the last prediction."""
+    """What the loop by hand did; `guidance` is the most that prompts changed a prediction."""
 
     picture: Picture
     step_seconds: list[float]
@@ -223,18 +223,19 @@ def by_hand(checkpoint: Path) -> ByHand:
     size = (1, 4, SIDE // 8, SIDE // 8)
     x = torch.randn(size, generator=torch.Generator().manual_seed(SEED)) * sigmas[0]
     step_seconds: list[float] = []
+    changes: list[float] = []
     for timestep, (sigma, following) in zip(timesteps, pairwise(sigmas), strict=True):
         start = time.perf_counter()
         scaled, at = x / math.sqrt(sigma**2 + 1), torch.tensor([timestep], dtype=torch.float32)
         wanted, unwanted = (unet(scaled, at, each).sample for each in (prompt, negative))
         x = x + (unwanted + CFG * (wanted - unwanted)) * (following - sigma)
+        changes.append((wanted - unwanted).abs().mean().item())
         step_seconds.append(time.perf_counter() - start)
-    guidance = (wanted - unwanted).abs().mean().item()
     del unet
     vae = AutoencoderKL.from_single_file(str(checkpoint), original_config=ORIGINAL_CONFIG)
     light = ((vae.decode(x / LATENT_SCALE).sample[0] + 1) / 2).clamp(0, 1)
     picture = (255 * light).to(torch.uint8).permute(1, 2, 0).numpy().astype(np.int16)
-    return ByHand(picture=picture, step_seconds=step_seconds, guidance=guidance)
+    return ByHand(picture=picture, step_seconds=step_seconds, guidance=max(changes))
 
 
 def report(served: Served, hand: ByHand, difference: Picture, size: int) -> str:
@@ -248,7 +249,7 @@ def report(served: Served, hand: ByHand, difference: Picture, size: int) -> str:
         "picture: mean and standard deviation": (
             f"{hand.picture.mean():.1f}, {hand.picture.std():.1f}"
         ),
-        "guidance: mean change of the last prediction": f"{hand.guidance:.3f}",
+        "guidance: most change of a prediction, mean": f"{hand.guidance:.3f}",
         "file, GB": f"{size / 1e9:.2f}",
         "weights in float32, GB": f"{weights / 1e9:.2f}",
         "server's peak memory, loading, GB": f"{served.peak_loading / 1e9:.2f}",
@@ -277,11 +278,12 @@ def test_a_full_size_picture_is_that_of_a_loop_by_hand(checkpoint: Path, tmp_pat
     difference = np.abs(served.picture - hand.picture)
     sys.stdout.write(report(served, hand, difference, checkpoint.stat().st_size))
     assert served.picture.shape == (SIDE, SIDE, 3)
+    # rounding turns a value here and there; the smallest fault, two biases exchanged, changes 0.06
     assert difference.max() <= 2
-    assert difference.mean() < 0.05
-    assert hand.picture.std() > 10, "a picture of one colour shows no difference"
+    assert difference.mean() < 0.005
+    assert hand.picture.std() > 30, "a picture of one colour shows no difference"
     assert np.isin(hand.picture, (0, 255)).mean() < 0.05
-    assert hand.guidance > 0.01
+    assert hand.guidance > 0.05
     assert served.steps_seen >= {1, 2}, "/progress did not answer while the picture was drawn"
     # the file is not held beside the float32 weights that are made of it
     assert served.peak_loading < 4.27e9 + 1.2e9

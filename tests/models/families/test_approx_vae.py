@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,11 @@ from models.families.approx_vae import (
     load_taesd_encoder,
 )
 
-ON_CPU = {"device": torch.device("cpu"), "dtype": torch.float32, "allow_pickle": False}
+ON_CPU: dict[str, Any] = {
+    "device": torch.device("cpu"),
+    "dtype": torch.float32,
+    "allow_pickle": False,
+}
 
 
 def tiny() -> AutoencoderTiny:
