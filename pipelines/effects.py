@@ -10,14 +10,17 @@ class Effects:
 
     `embeddings` are name and hash of each textual inversion a prompt used, the prompt that was
     encoded last first. The flags say that at least one model call went without the unconditional
-    part for that reason, that contexts were padded, that the model is one for inpainting or for
-    instructions (instruct-pix2pix), and in which passes (from 0) a refiner took over.
+    part for that reason, that contexts were padded or cut to match, that a text had brackets of
+    emphasis, that the model is one for inpainting or for instructions (instruct-pix2pix), and in
+    which passes (from 0) a refiner took over.
     """
 
     embeddings: tuple[tuple[str, str], ...] = ()
     skipped_early: bool = False
     skipped_small_sigma: bool = False
     padded: bool = False
+    matched: bool = False
+    emphasised: bool = False
     inpainting_model: bool = False
     edit_model: bool = False
     refined: set[int] = field(default_factory=set)

@@ -57,6 +57,7 @@ class _Encoder:
         if self.effects is not None:
             used = used_embeddings(chunks)
             self.effects.encoded(kind, prompt, ((each.name, each.short_hash) for each in used))
+            self.effects.emphasised |= any("(" in text or "[" in text for text in texts)
         answer: Tensor = yield Encode(tuple(chunks), empty, self.encoding)
         contexts = dict(zip(texts, torch.split(answer, 1), strict=True))
         return Timeline(
@@ -107,4 +108,5 @@ def encode_texts(
         s_min_uncond_all=guided_by.s_min_uncond_all,
         skip_early=guided_by.skip_early,
         filler=filler,
+        match=guided_by.match,
     )

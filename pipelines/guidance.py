@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .blend import Blend
+from .contexts import matched
 from .denoiser import Denoiser
 from .effects import Effects
 from .steps import Denoise, DenoiseApart, Predict
@@ -57,6 +58,7 @@ class Guidance:
     s_min_uncond_all: bool = False
     skip_early: float = 0.0
     filler: Tensor | None = None
+    match: bool = False
     shown: Tensor | None = None
     image_scale: float | None = None
 
@@ -155,7 +157,10 @@ class Mixer:
         if stage not in self._stacks:
             cond, uncond = _stacked(conds), _stacked(unconds)
             filler = self._guidance.filler
-            if filler is not None and cond.shape[1] != uncond.shape[1]:
+            if self._guidance.match and cond.shape[1] != uncond.shape[1]:
+                uncond = matched(uncond, cond.shape[1])
+                effects.matched = True
+            elif filler is not None and cond.shape[1] != uncond.shape[1]:
                 longest = max(cond.shape[1], uncond.shape[1])
                 cond, uncond = _padded(cond, longest, filler), _padded(uncond, longest, filler)
                 effects.padded = True

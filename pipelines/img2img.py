@@ -127,8 +127,8 @@ def _inverted(
     shown = yield from _shown(plan, traits)
     plain = replace(plan, guidance=GuidanceSpec(scale=inversion.scale))
     guidance = yield from encode_texts(texts, timing, inversion.steps, plain, traits, None)
-    guidance = replace(guidance, shown=shown)
-    return (yield from found_noise(begun, fresh, inversion, guidance, traits, watch))
+    guidance, rule = replace(guidance, shown=shown), plan.sampler.tables
+    return (yield from found_noise(begun, fresh, inversion, rule, guidance, traits, watch))
 
 
 def _steps(plan: Img2ImgPlan) -> tuple[int, int]:

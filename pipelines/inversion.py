@@ -22,6 +22,7 @@ def found_noise(
     latents: Tensor,
     fresh: Tensor,
     wanted: Inversion,
+    rule: TableRule,
     guidance: Guidance,
     traits: "ModelTraits",
     watch: Watch,
@@ -32,7 +33,7 @@ def found_noise(
     (the result is scaled by its own deviation), or with `sigma_adjustment` at the one it comes from
     (scaled by the highest sigma).
     """
-    table = TableRule().table(traits.alphas_cumprod.tolist())
+    table = rule.table(traits.alphas_cumprod.tolist())
     denoiser = Denoiser(table=table, prediction=traits.prediction)
     uniform = SamplerSpec(name="Euler", schedule="automatic", steps=wanted.steps)
     sigmas = schedule_sigmas(uniform, table)[::-1]

@@ -1,13 +1,14 @@
 """What one generation is asked to do, resolved: no option is looked up after this."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from models.choice import ModelChoice
 from models.networks.files import NetworkUse
 
 from .pictures.prepared import Prepared
+from .tables import TableRule
 
 NoiseSource = Literal["CPU", "GPU", "NV"]
 UnipcSpacing = Literal["time_uniform", "time_quadratic", "logSNR"]
@@ -47,6 +48,7 @@ class SamplerSpec:
     unipc_bh2: bool = False
     unipc_spacing: UnipcSpacing = "time_uniform"
     unipc_lower_order_final: bool = True
+    tables: TableRule = field(default_factory=TableRule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,8 @@ class Encoding:
 class GuidanceSpec:
     """How strongly prompts guide, and where the unconditional part is left out.
 
-    See `pipelines.guidance.Guidance`; `pad` lengthens the shorter of the two conditionings.
+    See `pipelines.guidance.Guidance`; `pad` lengthens the shorter of the two conditionings, `match`
+    brings the unconditional one to the other's length instead.
     `image_scale` is how strongly an instruct-pix2pix model follows the picture it is given (None:
     as the prompts do), `mask_weight` how much of the masked part an inpainting model is not shown.
     """
@@ -95,6 +98,7 @@ class GuidanceSpec:
     s_min_uncond_all: bool = False
     skip_early: float = 0.0
     pad: bool = False
+    match: bool = False
     image_scale: float | None = None
     mask_weight: float = 1.0
 

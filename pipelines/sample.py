@@ -63,7 +63,7 @@ def sample(
 ) -> Stepping[Tensor]:
     """Latents [N,C,h,w] of a pass; the newest denoised ones when it is stopped on the way."""
     sampler = find_sampler(wanted.spec.name)
-    table = _denoiser(sampler, traits).table
+    table = _denoiser(wanted.spec, traits).table
     path = _path(sampler, wanted, table)
     spec = wanted.spec
     if wanted.latents is not None:
@@ -75,7 +75,7 @@ def sample(
     watch.begin_pass(spec.steps)
     course = Course(
         lead=lead,
-        denoiser=partial(_denoiser, sampler),
+        denoiser=partial(_denoiser, wanted.spec),
         order=sampler.calls_a_step,
         blend=wanted.blend,
         blend_before=sampler.on_timesteps,
@@ -92,9 +92,10 @@ def sample(
     return latents if wanted.blend is None else wanted.blend.result(latents)
 
 
-def _denoiser(sampler: Sampler, traits: "ModelTraits") -> Denoiser:
-    """How `sampler` asks the model of `traits`."""
-    table = SigmaTable.from_alphas(traits.alphas_cumprod.tolist())
+def _denoiser(spec: SamplerSpec, traits: "ModelTraits") -> Denoiser:
+    """How the sampler of `spec` asks the model of `traits`."""
+    sampler = find_sampler(spec.name)
+    table = spec.tables.table(traits.alphas_cumprod.tolist())
     if sampler.consistency:
         table = table.subset(CONSISTENCY_STEPS)
     return Denoiser(table=table, prediction=traits.prediction, consistency=sampler.consistency)

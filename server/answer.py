@@ -13,10 +13,12 @@ from .choosing import UNSET
 from .disconnect import cancelled_on_disconnect
 from .errors import ApiError
 from .generation import Drawn, draw
+from .infotext_request import filled
 from .jobs import Job, QueueFull
 from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
 from .services import Services
+from .styles import read_styles
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,7 @@ async def answer(
     kind: str, body: GenerationRequest, request: Request, services: Services
 ) -> Response:
     """Carry out a request of a route `kind` and answer when its pictures are done."""
+    body, lost = await _filled(body, services)
     _check_scripts(body)
     if not body.override_settings_restore_afterwards:
         services.options.set(body.override_settings or {}, save=False)
@@ -38,16 +41,28 @@ async def answer(
         async with services.jobs.accepted(kind, Watch(), body.force_task_id) as job:
             async with cancelled_on_disconnect(request, job.watch):
                 drawn = await draw(services, job, body)
-            return await _reply(body, drawn, job, services.options.current)
+            return await _reply(body, drawn, job, services.options.current, lost)
     except QueueFull as error:
         raise HTTPException(503, str(error), {"Retry-After": _RETRY_AFTER_S}) from error
 
 
-async def _reply(body: GenerationRequest, drawn: Drawn, job: Job, writing: Options) -> Response:
+async def _filled(
+    body: GenerationRequest, services: Services
+) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """The request with what its infotext tells, and what that tells in vain."""
+    if not body.infotext:
+        return body, ()
+    styles = await asyncio.to_thread(read_styles, services.settings.styles_file)
+    return await asyncio.to_thread(filled, body, services.options.current, styles)
+
+
+async def _reply(
+    body: GenerationRequest, drawn: Drawn, job: Job, writing: Options, lost: tuple[str, ...]
+) -> Response:
     pictures: list[str] = []
     if body.send_images:
         pictures = await asyncio.to_thread(_encoded, drawn, writing)
-    said = reply.told(drawn.translated, drawn.known, drawn.infotexts)
+    said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
     content = GenerationReply(
         images=pictures,
         parameters=body.echo(),
@@ -56,7 +71,7 @@ async def _reply(body: GenerationRequest, drawn: Drawn, job: Job, writing: Optio
     return Response(
         content.model_dump_json(),
         media_type="application/json",
-        headers=reply.headers(job.id, drawn.translated.warnings),
+        headers=reply.headers(job.id, lost + drawn.translated.warnings),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +49,8 @@ class Drawn:
 async def draw(services: Services, job: Job, request: GenerationRequest) -> Drawn:
     """Carry out a request within `job`; raises what ends it."""
     options = services.options.current
+    if services.settings.old_sampler_names:
+        options = replace(options, darkroom_old_sampler_names=True)
     styles = await asyncio.to_thread(
         read_styles, services.settings.styles_file if request.styles else ()
     )

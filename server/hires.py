@@ -103,6 +103,7 @@ def _sampler(
     sampler, schedule, _ = resolve_sampler(
         first.sampler.name if named in _INHERIT else named,
         (request.scheduler if scheduled in _INHERIT else scheduled),
+        old_names=options.darkroom_old_sampler_names,
     )
     if named not in _INHERIT:
         extra["Hires sampler"] = sampler.name

@@ -11,8 +11,9 @@ from PIL import Image
 
 from models.catalog import CheckpointInfo
 from models.vae_files import VaeInfo
-from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
+from pipelines.plan import Plan, Txt2ImgPlan
 from pipelines.samplers import find_sampler
+from pipelines.upscalers import LATENT_UPSCALERS
 
 from . import infotext
 from .imagecodec import Encoding, encode, to_base64
@@ -84,12 +85,16 @@ def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
     told = dict(translated.first)
     if effects.embeddings and options.textual_inversion_add_hashes_to_infotext:
         told["TI hashes"] = _ti_hashes(effects)
+    if effects.emphasised and plan.encoding.emphasis != "Original":
+        told["Emphasis"] = plan.encoding.emphasis
     told |= translated.extra
+    if options.refiner_switch_by_sample_steps:
+        told["Refiner switch by sampling steps"] = True
+    if options.sd_vae_encode_method != FULL and _enlarges_pixels(plan):
+        told["VAE Encoder"] = options.sd_vae_encode_method
     if effects.skipped_early:
         told["Skip Early CFG"] = plan.guidance.skip_early
     if known.refiner is not None and plan.refiner is not None:
-        if plan.refiner.by_steps:
-            told["Refiner switch by sampling steps"] = True
         if plan.passes > 1 and plan.refiner.hires != "second pass":
             told["Hires refiner"] = plan.refiner.hires
         told["Refiner"] = known.refiner.short_title
@@ -100,9 +105,16 @@ def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
             told["NGMS all steps"] = True
     if effects.padded:
         told["Pad conds"] = True
+    if effects.matched:
+        told["Pad conds v0"] = True
     if options.sd_vae_decode_method != FULL and plan.passes == 1:
         told["VAE Decoder"] = options.sd_vae_decode_method
     return told
+
+
+def _enlarges_pixels(plan: Plan) -> bool:
+    hires = plan.hires if isinstance(plan, Txt2ImgPlan) else None
+    return hires is not None and hires.upscaler not in LATENT_UPSCALERS
 
 
 def _hires_merging(plan: Plan) -> float | None:
@@ -139,14 +151,23 @@ class Told:
     index_of_first_image: int = 0
 
 
-def told(translated: Translated, known: Known, infotexts: Sequence[str]) -> Told:
-    """What `info` says of one generation."""
-    plan = translated.plan
+def told(
+    request: GenerationRequest, translated: Translated, known: Known, infotexts: Sequence[str]
+) -> Told:
+    """What `info` says of one generation.
+
+    As in the reference, a batch that shrank to the number of its init pictures still tells as many
+    prompts and seeds as were asked for.
+    """
+    plan, seeds = translated.plan, translated.plan.seeds
+    count = max(len(plan.prompts), request.batch_size * request.n_iter)
+    missing = count - len(plan.prompts)
+    step = 0 if seeds.subseed_strength else 1
     return Told(
-        prompts=plan.prompts,
-        negative_prompts=plan.negative_prompts,
-        seeds=plan.seeds.seeds,
-        subseeds=plan.seeds.subseeds,
+        prompts=(*plan.prompts, *plan.prompts[:1] * missing),
+        negative_prompts=(*plan.negative_prompts, *plan.negative_prompts[:1] * missing),
+        seeds=(*seeds.seeds, *(seeds.seeds[-1] + step * (1 + i) for i in range(missing))),
+        subseeds=(*seeds.subseeds, *(seeds.subseeds[-1] + 1 + i for i in range(missing))),
         infotexts=infotexts,
         extra=extra_parameters(translated, known),
     )

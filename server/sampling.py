@@ -68,6 +68,7 @@ def sampler_spec(
     extra: dict[str, object],
 ) -> SamplerSpec:
     """The sampler's numbers; those that a reader needs to draw the picture again go to `extra`."""
+    tables = table_rule(options, extra)
     automatic = schedule is AUTOMATIC
     used = (sampler.default_schedule or AUTOMATIC.name) if automatic else schedule.name
     noised = _churn(request, options, sampler)
@@ -98,6 +99,7 @@ def sampler_spec(
         unipc_bh2=options.uni_pc_variant == "bh2",
         unipc_spacing=_unipc_spacing(options),
         unipc_lower_order_final=options.uni_pc_lower_order_final,
+        tables=tables,
     )
 
 

@@ -261,7 +261,7 @@ def _pictures(request: GenerationRequest, drawn: Drawn, job: Job) -> Pictures:
     if drawn.translated.options.enable_pnginfo:
         for picture, text in zip(drawn.pictures, drawn.infotexts, strict=True):
             picture.info["parameters"] = text
-    said = reply.told(drawn.translated, drawn.known, drawn.infotexts)
+    said = reply.told(request, drawn.translated, drawn.known, drawn.infotexts)
     return Pictures(
         images=drawn.pictures,
         infotexts=drawn.infotexts,

@@ -5,7 +5,6 @@ anything is submitted.
 """
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -158,7 +157,9 @@ def _common(
         token_merging=merging(request, options),
     )
     sampler, schedule, guessed = resolve_sampler(
-        request.sampler_name or request.sampler_index, request.scheduler
+        request.sampler_name or request.sampler_index,
+        request.scheduler,
+        old_names=options.darkroom_old_sampler_names,
     )
     texts = prompts(request, options, styles)
     texts = replace(texts, prompt=with_default_lora(texts.prompt, options, library))
@@ -172,7 +173,7 @@ def _common(
         "negative_prompts": (texts.negative_prompt,) * count,
         "networks": () if request.disable_extra_networks else (networks.uses,) * count,
         "seeds": _seeds(request, options, count),
-        "encoding": _encoding(options, texts.prompt + texts.negative_prompt, extra),
+        "encoding": _encoding(options),
         "sampler": sampler_spec(request, options, sampler, schedule, extra),
         "guidance": _guidance(request, options),
         "refiner": refining(request, options, model, library),
@@ -228,11 +229,9 @@ def _with_extra_noise(extra: dict[str, object], plan: Plan) -> dict[str, object]
     return dict([*entries[:at], ("Extra noise", plan.extra_noise), *entries[at:]])
 
 
-def _encoding(options: Options, texts: str, extra: dict[str, object]) -> Encoding:
+def _encoding(options: Options) -> Encoding:
     known = options.emphasis in get_args(Emphasis)
     emphasis = cast(Emphasis, options.emphasis if known else "Original")
-    if emphasis != "Original" and re.search(r"[(\[]", texts):
-        extra["Emphasis"] = emphasis
     return Encoding(
         clip_skip=max(options.CLIP_stop_at_last_layers, 1),
         emphasis=emphasis,
@@ -257,6 +256,7 @@ def _guidance(request: GenerationRequest, options: Options) -> GuidanceSpec:
         s_min_uncond_all=options.s_min_uncond_all,
         skip_early=options.skip_early_cond,
         pad=options.pad_cond_uncond,
+        match=options.pad_cond_uncond_v0,
         image_scale=request.image_cfg_scale if isinstance(request, Img2ImgRequest) else None,
         mask_weight=options.inpainting_mask_weight,
     )

@@ -426,3 +426,16 @@ def test_padding_is_noted_only_where_it_happened(cond: int, uncond: int, noted: 
     images, unconds = [[part(2.0, chunks=cond)]], [saying(-1.0, uncond)]
     assert seen(images=images, unconds=unconds, filler=FILLER)[2] is noted
     assert seen(images=images, unconds=unconds)[2] is False
+
+
+@pytest.mark.parametrize(("cond", "uncond"), [(1, 3), (3, 1)])
+def test_matching_cuts_or_lengthens_the_unconditional_context_and_goes_before_filling(
+    cond: int, uncond: int
+) -> None:
+    unseen = torch.arange(77.0 * uncond).reshape(1, -1, 1).expand(1, -1, 3)
+    effects = Effects()
+    images, unconds = [[part(2.0, chunks=cond)]], [always(unseen)]
+    _, (step,) = run(images, unconds=unconds, match=True, filler=FILLER, effects=effects)
+    assert [row.context.shape[1] for row in step.rows] == [77 * cond] * 2
+    assert step.rows[1].context[0, -1, 0] == min(77 * cond, 77 * uncond) - 1
+    assert (effects.matched, effects.padded) == (True, False)

@@ -1,5 +1,6 @@
 """One pass: from noise, and from latents that are noised part of the way."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pipelines.sample import Pass, sample
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import schedule_sigmas, timestep_sigmas
 from pipelines.steps import Predict, Step, Stepping
+from pipelines.tables import TableRule
 from pipelines.watch import Watch
 
 from .toy import ToyCheckpoint, answer, finish, seeds, spec
@@ -141,3 +143,15 @@ def test_one_last_step_on_time_steps_leaves_the_latents_all_but_alone(name: str)
     latents = sampled(wanted, lambda step: answer(step, toy), watch, toy)
     assert torch.allclose(latents, LATENTS, atol=0.3)
     assert watch.progress().done == 1
+
+
+def test_settings_of_the_table_reach_the_schedule_and_the_model() -> None:
+    chosen = replace(spec("Euler", steps=4), tables=TableRule(zero_terminal_snr=True))
+    wanted = Pass(spec=chosen, seeds=seeds(1), width=32, height=32)
+    timesteps, first, _ = asked(wanted)
+    assert timesteps == pytest.approx([999.0, 666.0, 333.0, 0.0])
+    high = chosen.tables.table(ToyCheckpoint().traits.alphas_cumprod.tolist()).high
+    assert high > 4000
+    assert torch.allclose(first[0], drawn() * high / (1 + high**2) ** 0.5, atol=1e-4)
+    whole = replace(chosen, steps=5, tables=TableRule(quantized=True))
+    assert all(each == int(each) for each in asked(replace(wanted, spec=whole))[0])

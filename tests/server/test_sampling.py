@@ -274,3 +274,10 @@ def test_settings_change_the_models_noise_levels(
     extra: dict[str, object] = {}
     assert table_rule(Options.defaults().with_overrides(changes)[0], extra) == rule
     assert list(extra.items()) == told
+
+
+def test_what_changes_the_noise_levels_is_told_before_the_sampler() -> None:
+    changes = {"use_downcasted_alpha_bar": True, "eta_ancestral": 0.5}
+    spec, extra = specified(sampler_name="Euler a", override_settings=changes)
+    assert spec.tables == TableRule(half=True)
+    assert list(extra) == ["Downcast alphas_cumprod", "Eta"]
