@@ -78,9 +78,9 @@ class Tiling:
 
 
 def _starts(length: int, tile: int, count: int) -> tuple[int, ...]:
-    """The first pixels of `count` tiles, the last of them at the end."""
-    step = (length - tile) / (count - 1) if count > 1 else 0
-    return tuple(min(int(index * step), length - tile) for index in range(count))
+    """The first pixels of `count` tiles, evenly spread, the last of them at the end."""
+    last = length - tile
+    return (*(int(index * last / (count - 1)) for index in range(count - 1)), last)
 
 
 def _ramp(overlap: int, length: int, *, horizontal: bool) -> Image.Image | None:

@@ -52,4 +52,5 @@ def found_noise(
     found = x / sigmas[-1] if wanted.sigma_adjustment else x / x.std()
     share = wanted.randomness
     mixed = (1 - share) * found + share * fresh
-    return mixed / (share**2 + (1 - share) ** 2) ** 0.5 - latents / sigmas[-1]
+    unit: Tensor = mixed / (share**2 + (1 - share) ** 2) ** 0.5
+    return unit - latents / sigmas[-1]

@@ -9,7 +9,7 @@ from PIL import Image
 from pipelines.watch import Watch
 
 from . import reply
-from .choosing import UNSET
+from .choosing import UNSET, network_name
 from .disconnect import cancelled_on_disconnect
 from .errors import ApiError
 from .generation import Drawn, draw
@@ -53,7 +53,10 @@ async def _filled(
     if not body.infotext:
         return body, ()
     styles = await asyncio.to_thread(read_styles, services.settings.styles_file)
-    return await asyncio.to_thread(filled, body, services.options.current, styles)
+    options, library = services.options.current, services.library
+    return await asyncio.to_thread(
+        filled, body, options, styles, lambda code: network_name(code, options, library)
+    )
 
 
 async def _reply(

@@ -112,6 +112,15 @@ def worn_networks(prompt: str, library: Library) -> tuple[FoundNetworks, tuple[s
     return found, warnings + ((found.problem,) if found.problem else ())
 
 
+def network_name(short_hash: str, options: Options, library: Library) -> str | None:
+    """What a prompt's tag calls the network of that hash: its alias, unless settings say else."""
+    found = library.networks.with_hash(short_hash)
+    if found is None:
+        return None
+    plain = options.lora_preferred_name == "Filename" or found.alias.casefold() == "none"
+    return found.name if plain else found.alias
+
+
 def with_default_lora(prompt: str, options: Options, library: Library) -> str:
     """The prompt with the tag of the network that the setting `sd_lora` adds to every prompt."""
     name = options.sd_lora

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from pipelines.prompt.emphasis import parse_emphasis
@@ -83,6 +83,8 @@ _NO_STYLES: Mapping[str, Style] = MappingProxyType({})
 _NEEDS_QUOTES = re.compile(r"[,:\n]")
 # Possessive, so that a value of any length costs one pass and no backtracking.
 _VALUE = re.compile(r'\s*+(?:("(?:[^"\\]++|\\.)++")(?:,|\Z)|([^,]*+)(?:,|\Z))')
+# Without `<`, so that no text is searched twice.
+_LORA = re.compile(r"<lora:([^:<]+):")
 _SIZE = re.compile(r"([0-9]+)x([0-9]+)")
 _VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:-([0-9]{1,9}))?")
 
@@ -121,6 +123,23 @@ def parse(
     fields = without_styles(fields, styles, infotext_styles)
     fields["Prompt"] = f"{fields['Prompt']}{_hypernetwork(fields)}"
     return _with_meanings(fields)
+
+
+def renamed_networks(
+    fields: Mapping[str, object], name_of: Callable[[str], str | None]
+) -> dict[str, object]:
+    """`fields` with the LoRA tags of the prompt named as they are called here.
+
+    "Lora hashes" tells which file a tag meant; `name_of` gives the name of a file with that hash.
+    """
+    told = (entry.partition(":") for entry in str(fields.get("Lora hashes", "")).split(","))
+    hashes = {name.strip(): code.strip() for name, _, code in told}
+
+    def renamed(tag: re.Match[str]) -> str:
+        name = name_of(hashes[tag[1]]) if tag[1] in hashes else None
+        return tag[0] if name is None else f"<lora:{name}:"
+
+    return {**fields, "Prompt": _LORA.sub(renamed, str(fields["Prompt"]))}
 
 
 def from_novelai(prompt: str, settings: Mapping[str, object]) -> str:

@@ -181,18 +181,23 @@ FIELDS: Mapping[str, Callable[[Fields], object]] = MappingProxyType(
 
 
 def filled(
-    request: Request, options: Options, styles: Mapping[str, Style]
+    request: Request,
+    options: Options,
+    styles: Mapping[str, Style],
+    network_name: Callable[[str], str | None] = lambda short_hash: None,
 ) -> tuple[Request, tuple[str, ...]]:
     """The request with its infotext's values in the fields it leaves open, and what had no place.
 
     `override_settings` is given the settings that the infotext tells and that are not the server's
-    `options` now. Reads any infotext: a value that a field cannot have is left out.
+    `options` now; `network_name` is the name of the network of a short hash. Reads any infotext: a
+    value that a field cannot have is left out.
     """
     if not request.infotext:
         return request, ()
     if len(request.infotext) > MAX_INFOTEXT:
         return request, (f"infotext ignored: it has more than {MAX_INFOTEXT} characters",)
     fields = infotext.parse(request.infotext, styles, options.extra["infotext_styles"])
+    fields = infotext.renamed_networks(fields, network_name)
     skipped = frozenset(options.extra["infotext_skip_pasting"])
     fields = {label: value for label, value in fields.items() if label not in skipped}
     told = {

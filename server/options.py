@@ -78,6 +78,7 @@ class Options:
     return_mask: bool
     return_mask_composite: bool
     sd_lora: str
+    lora_preferred_name: str
     extra_networks_default_multiplier: float
     token_merging_ratio: float
     token_merging_ratio_img2img: float

@@ -141,6 +141,10 @@ class NetworkCatalog:
         named = index.entries.get(name)
         return named[0] if named is not None else index.by_alias.get(name)
 
+    def with_hash(self, short_hash: str) -> NetworkInfo | None:
+        """Look up a file by its short hash, among those whose hash is known by now."""
+        return next((info for info in self.networks() if info.short_hash == short_hash), None)
+
     def hash(self, info: NetworkInfo) -> NetworkInfo:
         """Return the entry with its short hash, reading the file where it is not yet known.
 

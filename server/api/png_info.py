@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from .. import imagecodec, infotext
+from ..choosing import network_name
 from ..schemas.png_info import PNGInfoRequest, PNGInfoResponse
 from ..services import ServicesDep
 from ..styles import read_styles
@@ -14,6 +15,8 @@ router = APIRouter()
 def png_info(body: PNGInfoRequest, services: ServicesDep) -> PNGInfoResponse:
     """Read a picture's generation parameters; on a worker thread, since it is unpacked."""
     text, items = imagecodec.metadata(body.image)
-    setting = services.options.current.extra["infotext_styles"]
+    options, library = services.options.current, services.library
     styles = read_styles(services.settings.styles_file)
-    return PNGInfoResponse(info=text, items=items, parameters=infotext.parse(text, styles, setting))
+    fields = infotext.parse(text, styles, options.extra["infotext_styles"])
+    fields = infotext.renamed_networks(fields, lambda code: network_name(code, options, library))
+    return PNGInfoResponse(info=text, items=items, parameters=fields)

@@ -41,7 +41,7 @@ def _mirrored(image: Picture, wanted: Wanted, args: object) -> Picture:
 
 
 def _larger(image: Picture, wanted: Wanted, args: object) -> Picture:
-    return image.resize((wanted.width, image.height))
+    return image.resize((wanted.width, image.height), Image.Resampling.NEAREST)
 
 
 def _broken(image: Picture, wanted: Wanted, args: object) -> Picture:

@@ -1,38 +1,45 @@
-"""A device room without a device, for tests of what stands before it."""
+"""A device room without a device, and files that are not there, for what stands before them."""
 
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from models.catalog import CheckpointInfo
-from pipelines.generate import GeneratedImage
-from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
+from models.approx_files import ApproxFiles
+from models.catalog import Catalog, CheckpointInfo
+from models.choice import ModelChoice
+from models.hashing import HashCache
+from models.library import Library
+from models.networks.files import NetworkCatalog
+from models.vae_files import VaeCatalog
+from pipelines.generate import Generated, GeneratedImage
+from pipelines.plan import Encoding, GuidanceSpec, Plan, SamplerSpec, Seeds, Txt2ImgPlan
 from pipelines.watch import Watch
 
 CHECKPOINT = CheckpointInfo(
     path=Path("/models/some.safetensors"), name="some.safetensors", model_name="some"
 )
+MODEL = ModelChoice(checkpoint=CHECKPOINT)
 
 
 class FakeDevice:
     """Holds what it was given until the test ends it."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[Txt2ImgPlan, Watch, Future[list[GeneratedImage]]]] = []
-        self.loaded: list[CheckpointInfo] = []
+        self.submitted: list[tuple[Plan, Watch, Future[Generated]]] = []
+        self.loaded: list[ModelChoice] = []
         self.closed = False
 
-    def submit(self, plan: Txt2ImgPlan, watch: Watch) -> Future[list[GeneratedImage]]:
-        future: Future[list[GeneratedImage]] = Future()
+    def submit(self, plan: Plan, watch: Watch) -> Future[Generated]:
+        future: Future[Generated] = Future()
         self.submitted.append((plan, watch, future))
         return future
 
-    def load(self, checkpoint: CheckpointInfo) -> Future[list[GeneratedImage]]:
-        self.loaded.append(checkpoint)
-        future: Future[list[GeneratedImage]] = Future()
-        future.set_result([])
+    def load(self, choice: ModelChoice) -> Future[Generated]:
+        self.loaded.append(choice)
+        future: Future[Generated] = Future()
+        future.set_result(Generated())
         return future
 
     def memory(self) -> dict[str, Any]:
@@ -42,10 +49,58 @@ class FakeDevice:
         self.closed = True
 
 
+class FakeCatalog:
+    """A catalog of checkpoints that nobody looks into."""
+
+    allow_pickle = False
+
+    def __init__(self, *checkpoints: CheckpointInfo) -> None:
+        self._checkpoints = checkpoints
+        self.scans = 0
+
+    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
+        return self._checkpoints
+
+    def default(self) -> CheckpointInfo | None:
+        return next(iter(self._checkpoints), None)
+
+    def find(self, alias: str) -> CheckpointInfo | None:
+        return next((info for info in self._checkpoints if alias in info.aliases()), None)
+
+    def closest(self, name: str) -> CheckpointInfo | None:
+        part = (info for info in self._checkpoints if name in info.title)
+        return self.find(name) or next(part, None)
+
+    def scan(self) -> None:
+        self.scans += 1
+
+
+def library(
+    checkpoints: FakeCatalog | Catalog, folder: Path, approx: ApproxFiles | None = None
+) -> Library:
+    """These checkpoints, and the VAEs and networks in `folder`'s VAE and Lora, scanned."""
+    hashes = HashCache(folder / "hashes.sqlite3")
+    vaes = VaeCatalog((folder / "VAE",), (), hashes=hashes, hashing=True, allow_pickle=False)
+    vaes.scan()
+    networks = NetworkCatalog(
+        (folder / "Lora",),
+        hashes=HashCache(folder / "networks.sqlite3"),
+        hashing=True,
+        allow_pickle=False,
+    )
+    networks.scan()
+    return Library(
+        checkpoints=cast(Catalog, checkpoints),
+        vaes=vaes,
+        networks=networks,
+        approx=approx or ApproxFiles(),
+    )
+
+
 def plan(*, images: int = 1, batch_size: int = 1, steps: int = 4) -> Txt2ImgPlan:
     """A small plan."""
     return Txt2ImgPlan(
-        checkpoint=CHECKPOINT,
+        model=MODEL,
         prompts=("a",) * images,
         negative_prompts=("",) * images,
         seeds=Seeds(seeds=tuple(range(images)), subseeds=tuple(range(images))),

@@ -1,28 +1,42 @@
 """The wire's hires fields."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from models.library import Library
 from pipelines.plan import HiresPass, Txt2ImgPlan
 from server.errors import ApiError
 from server.hires import hires_pass
 from server.options import Options
 from server.schemas.txt2img import Txt2ImgRequest
+from server.styles import Style
 
-from .fakes import plan
+from ..models.files import one_tensor
+from .fakes import CHECKPOINT, FakeCatalog, library, plan
+from .wire import CIRCLES
 
 FIRST = replace(
     plan(images=2, steps=10), height=48, prompts=("a", "a"), negative_prompts=("b", "b")
 )
+NOWHERE = library(FakeCatalog(CHECKPOINT, CIRCLES), Path("/nowhere"))
 
 
-def hires(first: Txt2ImgPlan = FIRST, /, **fields: Any) -> tuple[HiresPass, dict[str, object]]:
+def hires(
+    first: Txt2ImgPlan = FIRST,
+    /,
+    files: Library = NOWHERE,
+    styles: Mapping[str, Style] = MappingProxyType({}),
+    **fields: Any,
+) -> tuple[HiresPass, dict[str, object]]:
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
-    own = request.hr_prompt, request.hr_negative_prompt
-    return hires_pass(request, Options.defaults(), first, own, extra), extra
+    options, _ = Options.defaults().with_overrides(request.override_settings or {})
+    return hires_pass(request, options, first, files, styles, extra), extra
 
 
 def test_defaults() -> None:
@@ -97,7 +111,7 @@ def test_spellings_of_latent_upscalers() -> None:
     ("fields", "status", "message"),
     [
         ({"hr_upscaler": "ESRGAN"}, 500, "could not find upscaler named ESRGAN; known: Latent, "),
-        ({"hr_checkpoint_name": "other"}, 501, "hr_checkpoint_name"),
+        ({"hr_checkpoint_name": "other"}, 500, "Could not find checkpoint with name other"),
         ({"hr_resize_x": 8}, 422, "hires size 8x6"),
         ({"hr_scale": 0}, 422, "hires size 0x0"),
         ({"denoising_strength": 1e-9}, 422, "denoising_strength 1e-09: its schedule"),
@@ -108,3 +122,74 @@ def test_refusals(fields: dict[str, Any], status: int, message: str) -> None:
     with pytest.raises(ApiError, match=message) as refused:
         hires(**fields)
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize("unset", ["", "string", "Use same checkpoint", None])
+def test_the_first_pass_s_checkpoint_goes_on(unset: str | None) -> None:
+    first = replace(FIRST, model=replace(FIRST.model, tiling=True))
+    made, extra = hires(first, hr_checkpoint_name=unset)
+    assert made.model == first.model
+    assert "Hires checkpoint" not in extra
+
+
+@pytest.mark.parametrize("name", ["circles", "circles.safetensors [c1c1c1c1c1]", "ircle"])
+def test_a_checkpoint_of_its_own(name: str) -> None:
+    first = replace(FIRST, model=replace(FIRST.model, tiling=True))
+    made, extra = hires(first, hr_checkpoint_name=name)
+    assert made.model == replace(first.model, checkpoint=CIRCLES)
+    assert list(extra)[:2] == ["Denoising strength", "Hires checkpoint"]
+    assert extra["Hires checkpoint"] == "circles [c1c1c1c1c1]"
+
+
+def test_its_checkpoint_has_a_vae_of_its_own(tmp_path: Path) -> None:
+    for name in ("circles.vae", "some.vae"):
+        one_tensor(tmp_path / "VAE" / f"{name}.safetensors")
+    files = library(FakeCatalog(CHECKPOINT, CIRCLES), tmp_path)
+    own, _ = files.vaes.choose("Automatic", CHECKPOINT, overrides_preferences=True)
+    first = replace(FIRST, model=replace(FIRST.model, vae=own))
+    made, _ = hires(first, files, hr_checkpoint_name="circles")
+    assert made.model.vae is not None
+    assert made.model.vae.name == "circles.vae.safetensors"
+    same, _ = hires(first, files)
+    assert same.model.vae == own
+
+
+def test_merging_tokens_has_a_setting_for_this_pass() -> None:
+    def merged(**settings: float) -> float:
+        made, _ = hires(override_settings=settings)
+        return made.model.token_merging
+
+    assert merged() == 0
+    assert merged(token_merging_ratio=0.5) == 0.5
+    assert merged(token_merging_ratio=0.5, token_merging_ratio_hr=0.25) == 0.25
+    assert merged(token_merging_ratio_hr=0.25) == 0.25
+
+
+def test_networks_are_those_of_its_own_prompt(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        one_tensor(tmp_path / "Lora" / f"{name}.safetensors")
+    files = library(FakeCatalog(CHECKPOINT), tmp_path)
+    first = replace(FIRST, prompts=("a <lora:one:0.5>",) * 2)
+
+    def worn(**fields: Any) -> list[list[tuple[str, float]]]:
+        made, _ = hires(first, files, **fields)
+        return [[(use.network.name, use.unet_weight) for use in uses] for uses in made.networks]
+
+    assert worn() == [[("one", 0.5)]] * 2
+    assert worn(hr_prompt="b <lora:two:0.25>") == [[("two", 0.25)]] * 2
+    assert worn(hr_prompt="b") == [[]] * 2
+    assert worn(hr_prompt="b <lora:two:1>", disable_extra_networks=True) == []
+
+
+def test_its_own_prompts_have_the_styles_and_no_comments() -> None:
+    styles = {"s": Style(name="s", prompt="{prompt}, oil", negative_prompt="blurry")}
+    made, _ = hires(
+        styles=styles, hr_prompt="c # not this", hr_negative_prompt="d", override_settings=None
+    )
+    assert (made.prompts[0], made.negative_prompts[0]) == ("c \n", "d")
+    extra: dict[str, object] = {}
+    request = Txt2ImgRequest.model_validate({"hr_prompt": "c", "styles": ["s"]})
+    styled = hires_pass(request, Options.defaults(), FIRST, NOWHERE, styles, extra)
+    assert styled.prompts == ("c, oil", "c, oil")
+    # what is not given is the first pass's, which has its styles already
+    assert styled.negative_prompts == FIRST.negative_prompts

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from pipelines.generate import Generated
 from pipelines.watch import Watch
 from server.jobs import JobQueue, QueueFull
 
-from .fakes import CHECKPOINT, FakeDevice, image, plan
+from .fakes import MODEL, FakeDevice, image, plan
 
 
 def watch() -> Watch:
@@ -28,7 +29,7 @@ async def test_a_job_waits_for_the_device_and_gives_its_pictures() -> None:
 
         jobs.ready(device)
         await until_submitted(device, 1)
-        drawn = [image()]
+        drawn = Generated(images=[image()])
         device.submitted[0][2].set_result(drawn)
 
         assert await running is drawn
@@ -56,7 +57,7 @@ async def test_a_device_that_cannot_come_up_answers_every_job() -> None:
         async with jobs.accepted("txt2img", watch(), None) as job:
             await jobs.run(job, plan())
     with pytest.raises(ImportError, match="no torch"):
-        await jobs.load_checkpoint(CHECKPOINT)
+        await jobs.load(MODEL)
 
 
 async def test_the_queue_is_bounded() -> None:
@@ -101,8 +102,8 @@ async def test_ids_are_the_clients_or_of_the_wires_shape() -> None:
 async def test_loading_goes_to_the_device() -> None:
     jobs, device = JobQueue(limit=0), FakeDevice()
     jobs.ready(device)
-    await jobs.load_checkpoint(CHECKPOINT)
-    assert device.loaded == [CHECKPOINT]
+    await jobs.load(MODEL)
+    assert device.loaded == [MODEL]
     assert jobs.device_memory() == {"error": "no device"}
 
 

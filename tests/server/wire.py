@@ -9,7 +9,8 @@ from typing import Any, cast
 from fastapi import APIRouter, FastAPI
 from starlette.testclient import TestClient
 
-from models.catalog import Catalog, CheckpointInfo
+from models.catalog import CheckpointInfo
+from models.choice import ModelChoice
 from server import errors, middleware
 from server.api import catalog, cmd_flags, docs, memory, options, ping, png_info, samplers
 from server.jobs import JobQueue
@@ -17,6 +18,8 @@ from server.options import OptionsStore
 from server.schemas.txt2img import Txt2ImgReply, Txt2ImgRequest
 from server.services import Services
 from server.settings import parse
+
+from .fakes import FakeCatalog, library
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -40,25 +43,6 @@ def recorded(name: str) -> dict[str, Any]:
     return content
 
 
-class Shelf:
-    """A catalog of two checkpoints."""
-
-    def __init__(self) -> None:
-        self.scans = 0
-
-    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
-        return CIRCLES, SQUARES
-
-    def default(self) -> CheckpointInfo:
-        return CIRCLES
-
-    def find(self, alias: str) -> CheckpointInfo | None:
-        return next((info for info in self.checkpoints() if alias in info.aliases()), None)
-
-    def scan(self) -> None:
-        self.scans += 1
-
-
 @dataclass
 class Loader:
     """A job queue that loads nothing, unless told to fail."""
@@ -66,10 +50,10 @@ class Loader:
     loaded: list[str] = field(default_factory=list)
     failure: Exception | None = None
 
-    async def load_checkpoint(self, info: CheckpointInfo) -> None:
+    async def load(self, choice: ModelChoice) -> None:
         if self.failure is not None:
             raise self.failure
-        self.loaded.append(info.name)
+        self.loaded.append(choice.checkpoint.name)
 
     def device_memory(self) -> dict[str, Any]:
         return {"error": "unavailable"}
@@ -80,7 +64,7 @@ class Wire:
     """A client of the app, and what stands behind it."""
 
     client: TestClient
-    shelf: Shelf
+    shelf: FakeCatalog
     loader: Loader
     config: Path
 
@@ -113,12 +97,12 @@ async def broken() -> None:
 def wire(folder: Path, argv: Sequence[str] = ()) -> Wire:
     """A fresh app started with `argv` whose data lie in `folder`."""
     settings = parse([*argv, "--data-dir", str(folder)])
-    shelf, loader = Shelf(), Loader()
+    shelf, loader = FakeCatalog(CIRCLES, SQUARES), Loader()
     app = FastAPI(title="Darkroom", docs_url=None, redoc_url=None, strict_content_type=False)
     app.state.services = Services(
         settings=settings,
         options=OptionsStore(settings.config_path),
-        catalog=cast(Catalog, shelf),
+        library=library(shelf, folder),
         jobs=cast(JobQueue, loader),
     )
     errors.install(app)
