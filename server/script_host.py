@@ -17,13 +17,13 @@ from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan
 
 from . import reply, translate
 from .choosing import worn_networks
-from .generation import Drawn, carry_out
+from .generation import Drawn, carry_out, options_of
 from .img2img import InitPictures, init_pictures
 from .jobs import Job
 from .names import names
 from .options import Options
 from .prompts import prompts
-from .sampling import AUTOMATIC, resolve_sampler
+from .sampling import resolve_sampler
 from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
@@ -53,7 +53,7 @@ class ScriptRun:
         """What the script makes; raises what it raises, and what ends one of its generations."""
         assert script.run is not None
         loop = asyncio.get_running_loop()
-        wanted = await asyncio.to_thread(wanted_of, self.request)
+        wanted = await asyncio.to_thread(wanted_of, self.request, options_of(self.services))
         # Not a thread of the common pool: what the script waits for is done by those.
         threads = ThreadPoolExecutor(1, thread_name_prefix="script")
         context = contextvars.copy_context()
@@ -91,7 +91,7 @@ class ScriptRun:
     ) -> Pictures:
         """Called by the script, in its thread."""
         request = _request(wanted, type(self.request))
-        options = self.services.options.current
+        options = options_of(self.services)
         styles = read_styles(self.services.settings.styles_file if request.styles else ())
         translated = _translated(wanted, request, options, self.services, styles)
         translated = replace(translated, first=MappingProxyType({**extra, **translated.first}))
@@ -124,16 +124,20 @@ def told_of(pictures: Pictures) -> dict[str, Any]:
     return {**pictures.info, **own}
 
 
-def wanted_of(request: GenerationRequest) -> Wanted:
-    """A request as scripts see it. Raises `BadImage` and `ApiError` for pictures that are none."""
+def wanted_of(request: GenerationRequest, options: Options) -> Wanted:
+    """A request as extensions see it, under the server's own `options`.
+
+    Raises `BadImage`, `RemoteImage` and `ApiError` for pictures that are none.
+    """
     sampler, schedule, _ = resolve_sampler(
-        request.sampler_name or request.sampler_index, request.scheduler
+        request.sampler_name or request.sampler_index,
+        request.scheduler,
+        old_names=options.darkroom_old_sampler_names,
     )
-    named = None if schedule is AUTOMATIC else schedule.label
     fields = {
         **dict(request),
         "sampler_name": sampler.name,
-        "scheduler": request.scheduler or named,
+        "scheduler": request.scheduler or schedule.label,
         "do_not_save_samples": not request.save_images,
         "do_not_save_grid": not request.save_images,
     }

@@ -52,8 +52,7 @@ def values(label: str, kind: Kind, entries: Sequence[str]) -> list[Value]:
     for entry in entries:
         if kind == "text":
             found.append(entry)
-            continue
-        if entry.strip():
+        elif entry.strip():
             found += _numbers(label, kind, entry)
         if len(found) > MAX_GENERATIONS:
             raise BadScriptArgs(f"{label}: more than {MAX_GENERATIONS} values")

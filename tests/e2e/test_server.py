@@ -69,6 +69,60 @@ def test_webuiapi_gets_a_picture_with_its_defaults(server: Launched) -> None:
     ]
 
 
+def test_webuiapi_repaints_what_is_masked_and_nothing_else(server: Launched) -> None:
+    api = webuiapi.WebUIApi(host="127.0.0.1", port=server.port)
+    levels = np.random.default_rng(1).integers(0, 256, (96, 96, 3), np.uint8)
+    picture, mask = Image.fromarray(levels), np.zeros((96, 96), np.uint8)
+    mask[:, 64:] = 255
+
+    result = api.img2img(
+        images=[picture],
+        mask_image=Image.fromarray(mask),
+        mask_blur=0,
+        inpaint_full_res=False,
+        prompt="a cat <lora:tinylora:0.8>",
+        seed=3,
+        steps=6,
+        width=96,
+        height=96,
+    )
+
+    drawn = np.asarray(result.image)
+    assert np.array_equal(drawn[:, :64], levels[:, :64])
+    assert np.abs(drawn[:, 64:].astype(int) - levels[:, 64:]).mean() > 20
+    assert "Lora hashes" in result.info["infotexts"][0]
+
+
+def test_jobs_that_want_other_models_at_once_draw_what_they_draw_alone(server: Launched) -> None:
+    """A refiner, networks, tiling and another checkpoint take turns on the device."""
+    other = {"override_settings": {"sd_model_checkpoint": "tiny-vpred"}}
+    bodies = [
+        SMALL | {"refiner_checkpoint": "tiny-vpred", "refiner_switch_at": 0.4},
+        SMALL | {"prompt": "a cat <lora:tinylora:1>", "n_iter": 2},
+        SMALL | {"tiling": True, "n_iter": 2},
+        SMALL | other,
+        SMALL,
+    ]
+    alone = [server.post("/sdapi/v1/txt2img", body)["images"] for body in bodies]
+    together: list[Any] = [None] * len(bodies)
+
+    def post(index: int) -> None:
+        together[index] = server.post("/sdapi/v1/txt2img", bodies[index])["images"]
+
+    threads = [threading.Thread(target=post, args=(index,)) for index in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    firsts = [pixels(images[0]) for images in alone]
+    for before, after in zip(alone, together, strict=True):
+        for first, second in zip(before, after, strict=True):
+            assert np.abs(pixels(first) - pixels(second)).max() <= 1
+    for i, first in enumerate(firsts):
+        assert all(np.abs(first - second).mean() > 0.5 for second in firsts[:i]), bodies[i]
+
+
 def test_a_client_that_is_killed_frees_the_engine(server: Launched) -> None:
     body = json.dumps(LONG | {"n_iter": 100, "width": 256, "height": 256}).encode()
     client = socket.create_connection(("127.0.0.1", server.port))

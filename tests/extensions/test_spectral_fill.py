@@ -11,7 +11,8 @@ Array = NDArray[np.float64]
 
 def _photo(height: int = 48, width: int = 64) -> Array:
     rng = np.random.default_rng(3)
-    return rng.random((height, width, 3)) * np.array([0.2, 0.5, 1.0])
+    photo: Array = rng.random((height, width, 3)) * np.array([0.2, 0.5, 1.0])
+    return photo
 
 
 def _mask(height: int = 48, width: int = 64, known: int = 40) -> Array:
