@@ -79,6 +79,7 @@ class Host:
     options: Mapping[str, Any]
     names: Names
     expect: Callable[[int], None]  # how many generations there will be, for progress
+    check: Callable[[Wanted], None]  # raises BadScriptArgs for a field that is out of bounds
     generate: Callable[[Wanted, Mapping[str, object]], Pictures]  # extra parameters to begin with
     describe: Callable[[Pictures, Mapping[str, object]], str]  # first infotext, parameters added
     stopped: Callable[[], bool]  # whether the client interrupted the job

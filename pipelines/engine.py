@@ -36,7 +36,7 @@ from .plan import Plan
 from .run import Order, Run
 from .stage import Stage, whose_turn
 from .steps import Decode, Encode, EncodeImage, Predict, Stepping
-from .watch import Watch
+from .watch import Cancelled, Watch
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
@@ -45,10 +45,6 @@ log = structlog.get_logger(__name__)
 
 _GONE = "the client has gone"
 _STOPPING = "the server is stopping"
-
-
-class Cancelled(RuntimeError):
-    """Nobody waits for the job's pictures any more."""
 
 
 class EngineClosed(RuntimeError):

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Cancelled(RuntimeError):
+    """Nobody waits for the job's pictures any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """A look at the predicted picture: uint8 [N,H,W,3], and the count of previews so far."""

@@ -21,6 +21,7 @@ from extensions.protocol import BadScriptArgs
 from models.errors import ClipSkipOutOfRange
 from pipelines.pictures.errors import BadPicture
 from pipelines.plan import BadPlan
+from pipelines.watch import Cancelled
 
 from .imagecodec import BadImage, BadImageFormat, RemoteImage
 from .options import BadOption
@@ -60,6 +61,8 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
     {
         UnknownCheckpoint: Answer(status=500, error="RuntimeError"),
         BadPlan: Answer(status=422),
+        # nobody reads it: the client has gone
+        Cancelled: Answer(status=499),
         BadPicture: Answer(status=422),
         BadScriptArgs: Answer(status=422),
         MissingScriptArgs: Answer(status=500, error="TypeError"),

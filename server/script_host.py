@@ -74,10 +74,14 @@ class ScriptRun:
             found = checkpoints.closest(name)
             return None if found is None else found.name
 
+        def check(wanted: Wanted) -> None:
+            _request(wanted, type(self.request))
+
         return Host(
             options=MappingProxyType(self.services.options.current.as_wire()),
             names=names(self.services.library),
             expect=watch.expect_plans,
+            check=check,
             generate=generate,
             describe=_describe,
             stopped=lambda: watch.interrupted or watch.cancelled,

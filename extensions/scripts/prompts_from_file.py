@@ -76,6 +76,8 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     check_count("n_iter of all lines", sum(job.get("n_iter", wanted.n_iter) for job in jobs))
     host.expect(len(jobs))
     wanted = wanted.changed(do_not_save_grid=True)
+    for job in jobs:
+        host.check(_of_line(wanted, job, args.prompt_position))
     if (args.checkbox_iterate or args.checkbox_iterate_batch) and wanted.seed == -1:
         wanted = wanted.changed(seed=drawn_seed())
     series = Series()

@@ -113,6 +113,8 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
         max(each.height for each in cells.values()),
     )
     check_grid(len(x.values) * len(z.values), len(y.values), largest, args.margin_size)
+    for cell in cells.values():
+        host.check(cell)
     host.expect(len(cells))
     drawn: dict[Place, Pictures] = {}
     for place, cell in cells.items():

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from extensions.binding import bind
-from extensions.protocol import Extension, Host, Pictures, Wanted
+from extensions.protocol import BadScriptArgs, Extension, Host, Pictures, Wanted
 
 NAMES = MappingProxyType(
     {
@@ -93,6 +93,11 @@ def picture(name: str, width: int = 64, height: int = 64) -> Image.Image:
     return Image.new("RGB", (width, height), (code & 255, code >> 8 & 255, code >> 16 & 255))
 
 
+def _check(wanted: Wanted) -> None:
+    if wanted.steps < 1:
+        raise BadScriptArgs(f"steps {wanted.steps}: at least 1")
+
+
 @dataclass(eq=False)
 class FakeHost:
     """Remembers what it was asked; interrupts itself after `stop_after` generations."""
@@ -115,6 +120,7 @@ class FakeHost:
             options=self.options,
             names=NAMES,
             expect=self.expected.append,
+            check=_check,
             generate=self.generate,
             describe=lambda drawn, extra: f"{drawn.infotexts[0]} {dict(extra)}",
             stopped=lambda: len(self.wanted) >= self.stop_after,

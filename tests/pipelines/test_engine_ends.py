@@ -9,9 +9,10 @@ import pytest
 from torch import Tensor
 
 from models.errors import CorruptCheckpoint, NansException
-from pipelines.engine import Cancelled, EngineClosed
+from pipelines.engine import EngineClosed
 from pipelines.generate import Generated
 from pipelines.plan import BadPlan, Plan
+from pipelines.watch import Cancelled
 
 from .desk import CORRUPT, SECONDS, SLOW, Desk, Job, Open, alone, as_pixels, at, same
 from .made import watching

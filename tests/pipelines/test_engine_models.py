@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from models.errors import CorruptCheckpoint
-from pipelines.engine import Cancelled
 from pipelines.generate import Generated
 from pipelines.plan import Plan, Refining
+from pipelines.watch import Cancelled
 
 from .desk import CORRUPT, SECONDS, SLOW, Job, Open, alone, at, same
 from .drawn import redrawing

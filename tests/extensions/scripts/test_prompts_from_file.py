@@ -102,9 +102,10 @@ def test_an_interrupt_ends_it_after_the_line() -> None:
         ("a\n" * 1025, "lines: 1025; allowed are 1 to 1024"),
         ("--n_iter 1000000000", "n_iter of all lines: 1000000000"),
         ("--n_iter -5", "n_iter of all lines: -5"),
+        ("fine\n--steps 0", "steps 0: at least 1"),
     ],
 )
-def test_too_many_lines_are_refused(lines: str, said: str) -> None:
+def test_bad_lines_are_refused_before_anything_is_drawn(lines: str, said: str) -> None:
     host = FakeHost()
     with pytest.raises(BadScriptArgs, match=said):
         _run(host, lines)

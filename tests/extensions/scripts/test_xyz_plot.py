@@ -147,6 +147,7 @@ def test_an_interrupt_leaves_the_other_cells_black() -> None:
         ({"x_values": "three"}, "Steps 'three'"),
         ({"x_values": "1-1000", "y_values": "1-1000"}, "cells: 1000000; allowed are 1 to 1024"),
         ({"margin_size": 1000}, "margin_size 1000"),
+        ({"x_values": "3,0"}, "steps 0: at least 1"),
         ({"x_type": SIZE, "x_values": "64x64, 1000000x1000000"}, "the grid would have"),
     ],
 )

@@ -47,9 +47,9 @@ async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def job_with(app: FastAPI, stack: AsyncExitStack, watch: Watch) -> Job:
+async def job_with(app: FastAPI, stack: AsyncExitStack, watch: Watch, kind: str = "txt2img") -> Job:
     services: Services = app.state.services
-    return await stack.enter_async_context(services.jobs.accepted("txt2img", watch, None))
+    return await stack.enter_async_context(services.jobs.accepted(kind, watch, None))
 
 
 async def test_idle(app: FastAPI) -> None:
@@ -144,3 +144,38 @@ async def test_two_passes_count_twice(app: FastAPI) -> None:
         assert reply["state"]["job"] == "Batch 2 out of 2"
         assert (reply["state"]["job_count"], reply["state"]["job_no"]) == (4, 3)
         assert reply["state"]["sampling_steps"] == 20
+
+
+@pytest.mark.parametrize("kind", ["txt2img", "img2img"])
+async def test_a_job_is_named_by_its_kind(app: FastAPI, kind: str) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch(batch_count=1, steps=10)
+        await job_with(app, stack, watch, kind)
+        watch.begin()
+        reply = (await client.get("/sdapi/v1/progress")).json()
+        assert reply["state"]["job"] == f"scripts_{kind}"
+
+
+async def test_the_plans_of_a_script_are_one_job(app: FastAPI) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch()
+        await job_with(app, stack, watch)
+        watch.expect_plans(2)
+        shares = []
+        for _ in range(2):
+            watch.begin_plan(batch_count=2, passes=1, steps=10, preview_every=0)
+            watch.begin()
+            for index in range(2):
+                watch.begin_batch(index)
+                watch.stepped(5, denoised=object())
+                shares.append((await client.get("/sdapi/v1/progress")).json()["progress"])
+                watch.end_pass()
+        assert shares == pytest.approx([0.01 + share for share in (0.125, 0.375, 0.625, 0.875)])
+
+
+async def test_a_job_without_a_plan_yet_has_begun_nothing(app: FastAPI) -> None:
+    """Between its acceptance and its plan a job knows no numbers."""
+    async with calling(app) as client, AsyncExitStack() as stack:
+        await job_with(app, stack, Watch())
+        reply = (await client.get("/sdapi/v1/progress")).json()
+        assert reply["progress"] == 0.01

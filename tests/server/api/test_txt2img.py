@@ -114,3 +114,70 @@ def test_the_users_own_body(client: TestClient, scheduler: str | None) -> None:
     assert info["sampler_name"] == "DPM++ 2M SDE"
     assert info["sd_model_hash"] == "df30768f29"
     assert f"Schedule type: {scheduler or 'Exponential'}" in info["infotexts"][0]
+
+
+def told(client: TestClient, **fields: Any) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], str]:
+    """The first picture and its infotext."""
+    reply = client.post("/sdapi/v1/txt2img", json=BODY | fields).json()
+    return picture(reply["images"][0]), json.loads(reply["info"])["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tiling": True}, "Tiling: True"),
+        ({"prompt": "1 girl<lora:tinylora:1>"}, "Lora hashes"),
+        (
+            {"refiner_checkpoint": "tiny-vpred", "refiner_switch_at": 0.1},
+            "Refiner: tiny-vpred [",
+        ),
+        ({"override_settings": {"token_merging_ratio": 0.5}}, "Token merging ratio: 0.5"),
+        ({"override_settings": {"sd_vae_decode_method": "Approx cheap"}}, "VAE Decoder: Approx"),
+    ],
+)
+def test_what_a_model_wears_is_seen_told_and_off_again(
+    client: TestClient, fields: dict[str, Any], said: str
+) -> None:
+    plain, text = told(client, steps=4)
+    assert said not in text
+    changed, text = told(client, steps=4, **fields)
+    assert said in text
+    assert changed.shape != plain.shape or np.abs(changed.astype(int) - plain).max() > 2
+    again, _ = told(client, steps=4)
+    assert np.array_equal(again, plain)
+
+
+def test_a_second_pass_on_another_checkpoint(client: TestClient) -> None:
+    hires = {"enable_hr": True, "denoising_strength": 0.5, "hr_second_pass_steps": 4}
+    same, _ = told(client, **hires)
+    other, text = told(client, **hires, hr_checkpoint_name="tiny-vpred")
+    assert same.shape == other.shape == (128, 128, 3)
+    assert "Hires checkpoint: tiny-vpred [" in text
+    assert "Model: tiny-sd15, " in text
+    assert np.abs(same.astype(int) - other).max() > 10
+    again, _ = told(client, **hires)
+    assert np.array_equal(again, same)
+
+
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        ({"script_name": "no such script"}, "no such script"),
+        ({"alwayson_scripts": {"no such one": {"args": []}}}, "no such one"),
+    ],
+)
+def test_scripts_that_are_not_there_are_refused(
+    client: TestClient, fields: dict[str, Any], title: str
+) -> None:
+    response = client.post("/sdapi/v1/txt2img", json=BODY | fields)
+    assert response.status_code == 422
+    assert f"Script '{title}' not found" in response.text
+
+
+@pytest.mark.parametrize("script_name", ["", "None", "none", "string", None])
+def test_placeholders_and_stock_scripts_are_no_wishes(
+    client: TestClient, script_name: str | None
+) -> None:
+    stock: dict[str, Any] = {"Seed": {"args": []}, "refiner": {"args": []}}
+    found = draw(client, script_name=script_name, alwayson_scripts=stock)
+    assert np.array_equal(found[0], draw(client)[0])
