@@ -86,3 +86,7 @@ class Hooks:
                 log.exception("extension failed", extension=hook.extension.title)
                 warnings.append(f"{hook.extension.title}: {type(error).__name__}: {error}")
         return image, tuple(warnings)
+
+
+NO_HOOKS = Hooks()
+"""Those of a job that names none."""

@@ -280,7 +280,7 @@ def _pictures(request: GenerationRequest, drawn: Drawn, job: Job) -> Pictures:
         subseed=said.subseeds[0],
         all_subseeds=tuple(said.subseeds),
         extra_generation_params=said.extra,
-        info=reply.info(request, drawn.translated, drawn.known, said, job.timestamp),
+        info=reply.facts(request, drawn.translated, drawn.known, said, job.timestamp),
         source=drawn,
     )
 

@@ -54,7 +54,8 @@ def _asked(mode: Mode, sent: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for title, entry in sent.items():
         extension = find(title, always_on(mode))
         if extension is not None:
-            yield extension.title, entry.get("args") or () if isinstance(entry, dict) else ()
+            args = entry.get("args") if isinstance(entry, dict) else None
+            yield extension.title, args if isinstance(args, list | dict) else ()
         elif find(title, scripts(mode)) is not None:
             raise ApiError(422, "Cannot have a selectable script in the always on scripts params")
         elif title.casefold() not in stock:

@@ -120,10 +120,9 @@ def _options(line: str, host: Host) -> dict[str, Any]:
 def _resolved(found: dict[str, Any], host: Host) -> dict[str, Any]:
     """The names of a checkpoint and a sampler as the rest of the house has them."""
     if "sampler_name" in found:
-        asked = found["sampler_name"].lower()
-        found["sampler_name"] = next(
-            (name for name in host.names["samplers"] if name.lower() == asked), asked
-        )
+        asked = found["sampler_name"]
+        known = (name for name in host.names["samplers"] if name.lower() == asked.lower())
+        found["sampler_name"] = next(known, asked)
     if "sd_model" in found:
         model = host.find_checkpoint(found["sd_model"])
         if model is None:

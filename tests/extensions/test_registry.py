@@ -4,7 +4,7 @@ from PIL import Image
 from PIL.Image import Image as Picture
 
 from extensions.protocol import Extension, Wanted
-from extensions.registry import EXTENSIONS, Hook, Hooks, always_on, find, scripts
+from extensions.registry import EXTENSIONS, NO_HOOKS, Hook, Hooks, always_on, find, scripts
 from extensions.scripts.loopback import Args
 
 from .fakes import picture, text
@@ -72,4 +72,4 @@ def test_a_hook_that_fails_keeps_the_picture_and_warns() -> None:
 
 def test_without_hooks_a_picture_stays_as_it_is() -> None:
     image = picture("a")
-    assert Hooks().finish(image) == (image, ())
+    assert NO_HOOKS.finish(image) == (image, ())

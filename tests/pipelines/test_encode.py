@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from models.embeddings.table import Embedding, EmbeddingTable
@@ -141,3 +142,16 @@ def test_the_embeddings_of_one_prompt_keep_its_order_and_need_a_hash() -> None:
 def test_a_pass_that_notes_nothing_leaves_no_trace() -> None:
     made, _ = encoded(Texts(["style"], ["neg"]), toy=with_embeddings(*STYLES), effects=None)
     assert len(made.conds) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "noted"),
+    [("(a:1.2)", True), ("[a]", True), ("a", False), ("[a:b:3]", False), ("[a:(b):3]", True)],
+)
+def test_brackets_of_emphasis_are_noted_in_what_is_left_of_editing(
+    prompt: str, noted: bool
+) -> None:
+    for texts in (Texts([prompt], ["n"]), Texts(["p"], [prompt])):
+        effects = Effects()
+        encoded(texts, effects=effects)
+        assert effects.emphasised is noted

@@ -439,3 +439,24 @@ def test_matching_cuts_or_lengthens_the_unconditional_context_and_goes_before_fi
     assert [row.context.shape[1] for row in step.rows] == [77 * cond] * 2
     assert step.rows[1].context[0, -1, 0] == min(77 * cond, 77 * uncond) - 1
     assert (effects.matched, effects.padded) == (True, False)
+
+
+@pytest.mark.parametrize(("cond", "uncond"), [(1, 1), (1, 3), (3, 1), (2, 3)])
+def test_the_uncond_can_be_brought_to_the_cond_s_length(cond: int, uncond: int) -> None:
+    """Cut off, or its last vector repeated; no filler is used then."""
+    effects = Effects()
+    numbers = torch.arange(77.0 * uncond).reshape(1, 77 * uncond, 1).expand(1, -1, 3)
+    _, (step,) = run(
+        [[part(2.0, chunks=cond)]],
+        unconds=[always(numbers)],
+        filler=FILLER,
+        match=True,
+        effects=effects,
+    )
+    kept, brought = (row.context for row in step.rows)
+    assert kept.shape == brought.shape == (1, 77 * cond, 3)
+    assert torch.equal(kept, torch.full_like(kept, 2.0))
+    shared = 77 * min(cond, uncond)
+    assert torch.equal(brought[:, :shared], numbers[:, :shared])
+    assert torch.equal(brought[:, shared:], numbers[:, -1:].expand(1, 77 * cond - shared, 3))
+    assert (effects.matched, effects.padded) == (cond != uncond, False)
