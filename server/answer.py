@@ -1,47 +1,67 @@
 """A generation request from its acceptance to its reply."""
 
 import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from fastapi import HTTPException, Request, Response
 from PIL import Image
 
+from extensions.protocol import Mode
+from extensions.registry import NO_HOOKS, Hooks
 from pipelines.watch import Watch
 
 from . import reply
-from .choosing import UNSET, network_name
+from .choosing import network_name
 from .disconnect import cancelled_on_disconnect
-from .errors import ApiError
-from .generation import Drawn, draw
+from .generation import Drawn, draw, options_of
 from .infotext_request import filled
 from .jobs import Job, QueueFull
 from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
+from .script_host import ScriptRun, told_of, wanted_of
+from .selected import Selected, hooks, selected
 from .services import Services
 from .styles import read_styles
 
 log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "5"
-#: always-on scripts of a stock webui: their arguments have no effect through the API there either
-_STOCK_SCRIPTS = frozenset(
-    {"sampler", "seed", "refiner", "comments", "extra options", "hypertile", "soft inpainting"}
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """What a reply is made of: encoded pictures, `info` as JSON text, and what went otherwise."""
+
+    pictures: list[str]
+    info: str
+    warnings: Sequence[str]
 
 
 async def answer(
-    kind: str, body: GenerationRequest, request: Request, services: Services
+    mode: Mode, body: GenerationRequest, request: Request, services: Services
 ) -> Response:
-    """Carry out a request of a route `kind` and answer when its pictures are done."""
+    """Carry out a request of a route and answer when its pictures are done."""
     body, lost = await _filled(body, services)
-    _check_scripts(body)
+    script, named = selected(mode, body), hooks(mode, body)
     if not body.override_settings_restore_afterwards:
         services.options.set(body.override_settings or {}, save=False)
     try:
-        async with services.jobs.accepted(kind, Watch(), body.force_task_id) as job:
+        async with services.jobs.accepted(mode, Watch(), body.force_task_id) as job:
+            hooked = NO_HOOKS
+            if named:
+                wanted = await asyncio.to_thread(wanted_of, body, options_of(services))
+                hooked = Hooks(named, wanted)
             async with cancelled_on_disconnect(request, job.watch):
-                drawn = await draw(services, job, body)
-            return await _reply(body, drawn, job, services.options.current, lost)
+                if script is None:
+                    drawn = await draw(services, job, body, hooked)
+                    made = await _plain(body, drawn, job, services.options.current)
+                else:
+                    run = ScriptRun(services=services, job=job, request=body, hooks=hooked)
+                    made = await _scripted(script, run)
+            return _reply(body, made, job, lost)
     except QueueFull as error:
         raise HTTPException(503, str(error), {"Retry-After": _RETRY_AFTER_S}) from error
 
@@ -59,23 +79,32 @@ async def _filled(
     )
 
 
-async def _reply(
-    body: GenerationRequest, drawn: Drawn, job: Job, writing: Options, lost: tuple[str, ...]
-) -> Response:
-    pictures: list[str] = []
-    if body.send_images:
-        pictures = await asyncio.to_thread(_encoded, drawn, writing)
-    said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
-    content = GenerationReply(
-        images=pictures,
-        parameters=body.echo(),
-        info=reply.info(body, drawn.translated, drawn.known, said, job.timestamp),
-    )
+def _reply(body: GenerationRequest, made: _Made, job: Job, lost: tuple[str, ...]) -> Response:
+    content = GenerationReply(images=made.pictures, parameters=body.echo(), info=made.info)
     return Response(
         content.model_dump_json(),
         media_type="application/json",
-        headers=reply.headers(job.id, lost + drawn.translated.warnings),
+        headers=reply.headers(job.id, (*lost, *made.warnings)),
     )
+
+
+async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, writing: Options) -> _Made:
+    """One generation as it is."""
+    pictures = await asyncio.to_thread(_encoded, drawn, writing) if body.send_images else []
+    said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
+    info = reply.info(body, drawn.translated, drawn.known, said, job.timestamp)
+    return _Made(pictures=pictures, info=info, warnings=drawn.warnings)
+
+
+async def _scripted(script: Selected, run: ScriptRun) -> _Made:
+    """What a script makes of any number of generations."""
+    made = await run.run(script.script, script.args)
+    pictures: list[str] = []
+    if run.request.send_images:
+        texts = [image.info.get("parameters") for image in made.images]
+        writing = run.services.options.current
+        pictures = await asyncio.to_thread(reply.encoded, made.images, texts, writing)
+    return _Made(pictures=pictures, info=json.dumps(told_of(made)), warnings=run.warnings)
 
 
 def _encoded(drawn: Drawn, writing: Options) -> list[str]:
@@ -85,12 +114,3 @@ def _encoded(drawn: Drawn, writing: Options) -> list[str]:
     for picture, text, beside in zip(drawn.pictures, drawn.infotexts, drawn.beside, strict=True):
         shown += [(picture, text if keep else None), *((each, None) for each in beside)]
     return reply.encoded([image for image, _ in shown], [text for _, text in shown], writing)
-
-
-def _check_scripts(body: GenerationRequest) -> None:
-    """Refuse scripts that are not there."""
-    if (body.script_name or "") not in UNSET:
-        raise ApiError(422, f"Script '{body.script_name}' not found")
-    for title in body.alwayson_scripts:
-        if title.casefold() not in _STOCK_SCRIPTS:
-            raise ApiError(422, f"Script '{title}' not found; none is installed yet")

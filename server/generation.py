@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 from PIL import Image
 
+from extensions.registry import NO_HOOKS, Hooks
 from models.catalog import CheckpointInfo
 from models.library import Library
 from pipelines.pictures.covers import soft_covers
@@ -44,17 +45,32 @@ class Drawn:
     pictures: tuple[Image.Image, ...]
     infotexts: tuple[str, ...]
     beside: tuple[tuple[Image.Image, ...], ...]
+    warnings: tuple[str, ...]
 
 
-async def draw(services: Services, job: Job, request: GenerationRequest) -> Drawn:
-    """Carry out a request within `job`; raises what ends it."""
+def options_of(services: Services) -> Options:
+    """The settings that a generation begins with; its overrides come on top."""
     options = services.options.current
     if services.settings.old_sampler_names:
         options = replace(options, darkroom_old_sampler_names=True)
+    return options
+
+
+async def draw(
+    services: Services, job: Job, request: GenerationRequest, hooks: Hooks = NO_HOOKS
+) -> Drawn:
+    """Carry out a request within `job`; raises what ends it."""
+    options = options_of(services)
     styles = await asyncio.to_thread(
         read_styles, services.settings.styles_file if request.styles else ()
     )
     translated = await asyncio.to_thread(_translate, services, request, options, styles)
+    return await carry_out(services, job, translated, hooks)
+
+
+async def carry_out(services: Services, job: Job, translated: Translated, hooks: Hooks) -> Drawn:
+    """Run a plan within `job` and finish its pictures; raises what ends it."""
+    options = services.options.current
     for warning in translated.warnings:
         log.warning("not honoured", what=warning)
     plan = translated.plan
@@ -66,7 +82,7 @@ async def draw(services: Services, job: Job, request: GenerationRequest) -> Draw
         preview_every=every,
     )
     generated = await services.jobs.run(job, plan)
-    return await asyncio.to_thread(_drawn, services, translated, generated)
+    return await asyncio.to_thread(_drawn, services, translated, generated, hooks)
 
 
 def _translate(
@@ -81,24 +97,37 @@ def _translate(
     return translate.txt2img(request, options, services.library, styles)
 
 
-def _drawn(services: Services, translated: Translated, generated: "Generated") -> Drawn:
+def _drawn(
+    services: Services, translated: Translated, generated: "Generated", hooks: Hooks
+) -> Drawn:
     """Finish the pictures and write their infotexts."""
     known = _known(services.library, translated, generated.effects)
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
-    finished = [each for batch in batches for each in _finished(batch, translated)]
+    warnings: list[str] = []
+    finished = [each for batch in batches for each in _finished(batch, translated, hooks, warnings)]
     return Drawn(
         translated=translated,
         known=known,
         pictures=tuple(each.picture for each in finished),
         infotexts=tuple(reply.describe(translated, known, image.index) for image in images),
         beside=tuple(_beside(each, translated.options) for each in finished),
+        warnings=(*translated.warnings, *warnings),
     )
 
 
-def _finished(batch: "Sequence[GeneratedImage]", translated: Translated) -> list[Finished]:
+def _finished(
+    batch: "Sequence[GeneratedImage]",
+    translated: Translated,
+    hooks: Hooks,
+    warnings: list[str],
+) -> list[Finished]:
     """The pictures of a batch, with their originals put back around them where there are any."""
-    pictures, init = [Image.fromarray(image.pixels) for image in batch], translated.init
+    pictures, init = [], translated.init
+    for image in batch:
+        picture, failed = hooks.finish(Image.fromarray(image.pixels))
+        pictures.append(picture)
+        warnings += failed
     if init is None:
         return [Finished(picture=picture, alone=picture, cover=None) for picture in pictures]
     covers: Sequence[Image.Image | None] = [None] * len(batch)

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from PIL import Image
 
-from pipelines.pictures.prepare import prepare
+from pipelines.pictures.colors import to_lab
+from pipelines.pictures.prepare import flattened, prepare
 from pipelines.pictures.prepared import Fitting, MaskUse, Prepared
 from pipelines.pictures.soft import SoftInpainting
 from pipelines.upscalers import PIXEL_UPSCALERS
@@ -30,10 +31,16 @@ _LONGEST_SCHEDULE = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InitPictures:
-    """A request's init pictures and mask, of any size and mode."""
+    """A request's init pictures and mask, of any size and mode.
+
+    Where there is a `latent_mask` beside the mask, it is that which says what is filled and drawn;
+    results get the colours of a `color_reference` rather than of their init pictures.
+    """
 
     images: tuple[Image.Image, ...]
     mask: Image.Image | None = None
+    latent_mask: Image.Image | None = None
+    color_reference: Image.Image | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +91,10 @@ def img2img_asked(
         match_colors=options.img2img_color_correction,
     )
     use = _mask_use(request, options, soft)
-    init = prepare(pictures.images, fitting, pictures.mask, use)
+    init = prepare(pictures.images, fitting, pictures.mask, use, pictures.latent_mask)
+    if init.targets and pictures.color_reference is not None:
+        reference = flattened(pictures.color_reference, fitting.background)
+        init = replace(init, targets=(to_lab(reference),) * len(init.targets))
     extra["Denoising strength"] = request.denoising_strength
     if pictures.mask is not None:
         _tell_mask(request, use, init, extra)

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,13 @@ class Known:
     effects: "Effects"
 
 
-def describe(translated: Translated, known: Known, index: int) -> str:
-    """The infotext of image `index`."""
+def describe(
+    translated: Translated,
+    known: Known,
+    index: int,
+    further: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """The infotext of image `index`; `further` are extra parameters after all others."""
     plan, options = translated.plan, translated.options
     seeds, sampler, vae = plan.seeds, find_sampler(plan.sampler.name), known.vae
     varied, effects, weight = bool(seeds.subseed_strength), known.effects, plan.guidance.mask_weight
@@ -74,6 +80,7 @@ def describe(translated: Translated, known: Known, index: int) -> str:
         "Tiling": True if plan.model.tiling else None,
         **extra_parameters(translated, known),
         **_hires_prompts(plan, index),
+        **further,
         "Version": COMPATIBLE_VERSION if options.add_version_to_infotext else None,
     }
     return infotext.write(plan.prompts[index], plan.negative_prompts[index], fields)
@@ -176,10 +183,17 @@ def told(
 def info(
     request: GenerationRequest, translated: Translated, known: Known, said: Told, timestamp: str
 ) -> str:
-    """The reply's `info`: JSON text, keys in the wire's order."""
+    """The reply's `info`: JSON text."""
+    return json.dumps(facts(request, translated, known, said, timestamp))
+
+
+def facts(
+    request: GenerationRequest, translated: Translated, known: Known, said: Told, timestamp: str
+) -> dict[str, Any]:
+    """What `info` tells; keys in the wire's order."""
     plan, options, vae = translated.plan, translated.options, known.vae
     restored = translated.restore_faces
-    content: Mapping[str, object] = {
+    return {
         "prompt": said.prompts[0],
         "all_prompts": said.prompts,
         "negative_prompt": said.negative_prompts[0],
@@ -213,7 +227,6 @@ def info(
         "is_using_inpainting_conditioning": known.effects.inpainting_model,
         "version": COMPATIBLE_VERSION,
     }
-    return json.dumps(content)
 
 
 def _denoising(request: GenerationRequest, plan: Plan) -> float | None:

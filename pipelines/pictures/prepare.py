@@ -22,9 +22,14 @@ _LATENT_FILLS: Mapping[int, LatentFill] = MappingProxyType({2: "noise", 3: "noth
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Area:
-    """A mask brought to the wanted size, the one that covers results, and the box it was cut to."""
+    """A mask brought to the wanted size, the one that covers results, and the box it was cut to.
+
+    `filled` says what of the picture is filled and which latents are drawn: `drawn`, or a mask of
+    its own.
+    """
 
     drawn: Image.Image
+    filled: Image.Image
     cover: Image.Image
     box: Box | None
 
@@ -34,8 +39,12 @@ def prepare(
     fitting: Fitting,
     mask_picture: Image.Image | None = None,
     use: MaskUse | None = None,
+    latent_mask: Image.Image | None = None,
 ) -> Prepared:
     """`images` (one or more, any mode) fitted, with the masked part cut out and filled.
+
+    A `latent_mask` takes the mask's place in what is filled and which latents are drawn; the mask
+    still says where results are seen.
 
     A mask that is all black leaves nothing to be drawn by itself: with `only_masked` it is as if
     there were none.
@@ -47,6 +56,8 @@ def prepare(
     use = use or MaskUse()
     use = replace(use, round=use.round and use.soft is None)
     area = None if mask_picture is None else _area(mask_picture, fitting, use)
+    if area is not None and latent_mask is not None:
+        area = replace(area, filled=latent_mask.convert("L"))
     originals = [_fitted(image, fitting, area) for image in images]
     drawn = [_drawn(original, fitting, use, area) for original in originals]
     _check_sizes(drawn)
@@ -87,13 +98,13 @@ def _area(picture: Image.Image, fitting: Fitting, use: MaskUse) -> _Area | None:
     width, height = fitting.width, fitting.height
     if not use.only_masked:
         drawn = resized(whole, fitting.resize_mode, width, height, fitting.upscaler)
-        return _Area(drawn=drawn, cover=mask.doubled(drawn), box=None)
+        return _Area(drawn=drawn, filled=drawn, cover=mask.doubled(drawn), box=None)
     box = mask.box(whole, use.padding, width, height)
     if box is None:
         return None
     check_cover((width, height), (box[2] - box[0], box[3] - box[1]))
     drawn = resized(whole.crop(box), FILL, width, height, fitting.upscaler)
-    return _Area(drawn=drawn, cover=whole, box=box)
+    return _Area(drawn=drawn, filled=drawn, cover=whole, box=box)
 
 
 def _fitted(image: Image.Image, fitting: Fitting, area: _Area | None) -> Image.Image:
@@ -115,7 +126,7 @@ def _drawn(
         original = resized(part, FILL, fitting.width, fitting.height, fitting.upscaler)
     if use.content == _AS_IT_IS:
         return original
-    return filled(original, stretched(area.drawn, original.size))
+    return filled(original, stretched(area.filled, original.size))
 
 
 def _inpainting(
@@ -134,7 +145,7 @@ def _inpainting(
         for original in originals
     )
     return Inpainting(
-        latents=mask.for_latents(area.drawn, use, width, height),
+        latents=mask.for_latents(area.filled, use, width, height),
         conditioning=mask.for_pixels(area.drawn, use, size),
         fill=_LATENT_FILLS.get(use.content, "keep"),
         covers=tuple(cover.convert("L") for cover in covers),
