@@ -1,7 +1,8 @@
 """The extensions there are, found by title, and the hooks of those that a job names."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,8 @@ from .scripts import (
 )
 
 log = structlog.get_logger(__name__)
+
+Change = Callable[[Image], Image]
 
 EXTENSIONS = (
     img2img_alternative.EXTENSION,
@@ -66,10 +69,15 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The hooks of one job, and what it was asked for."""
+    """The hooks of one job, what it was asked for, and what comes first, by name."""
 
     hooks: tuple[Hook, ...] = ()
     wanted: Wanted | None = None
+    before: tuple[tuple[str, Change], ...] = ()
+
+    def after(self, name: str, change: Change) -> "Hooks":
+        """The same behind `change`, which is guarded as they are."""
+        return replace(self, before=(*self.before, (name, change)))
 
     def finish(self, image: Image) -> tuple[Image, tuple[str, ...]]:
         """A finished picture after all hooks, one after another, and warnings.
@@ -77,15 +85,24 @@ class Hooks:
         One that fails leaves the picture as it was: its mistake costs no generation.
         """
         warnings: list[str] = []
-        for hook in self.hooks:
-            if hook.extension.finish is None or self.wanted is None:
-                continue
+        for title, change in self._changes():
             try:
-                image = hook.extension.finish(image, self.wanted, hook.args)
+                image = change(image)
             except Exception as error:  # the one broad except of this room
-                log.exception("extension failed", extension=hook.extension.title)
-                warnings.append(f"{hook.extension.title}: {type(error).__name__}: {error}")
+                log.exception("extension failed", extension=title)
+                warnings.append(f"{title}: {type(error).__name__}: {error}")
         return image, tuple(warnings)
+
+    def _changes(self) -> Iterator[tuple[str, Change]]:
+        yield from self.before
+        for hook in self.hooks:
+            if hook.extension.finish is not None and self.wanted is not None:
+                yield hook.extension.title, partial(_finished, hook, self.wanted)
+
+
+def _finished(hook: Hook, wanted: Wanted, image: Image) -> Image:
+    assert hook.extension.finish is not None
+    return hook.extension.finish(image, wanted, hook.args)
 
 
 NO_HOOKS = Hooks()

@@ -36,6 +36,11 @@ class Fitting:
         self._merging = TokenMerging(checkpoint.unet)
         self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the vectors that its text encoders take."""
+        return (self.bare.text_encoder.config.hidden_size,)
+
     def fit(self, choice: ModelChoice) -> Checkpoint:
         """The checkpoint as `choice` wants it; what another choice had put on is gone.
 
@@ -50,16 +55,15 @@ class Fitting:
 
     def _table(self, choice: ModelChoice) -> EmbeddingTable:
         """The embeddings of the folders, and those that came with networks, if any."""
-        widths = (self.bare.text_encoder.config.hidden_size,)
         encode = self.bare.tokenizer.encode
         bundled = self._adapters.embeddings
         if not bundled:
-            return self._embeddings.table(widths, encode)
+            return self._embeddings.table(self.widths, encode)
         path = choice.networks[0].network.path
         brought = (
             Embedding(name=name, path=path, tensors=(vectors,)) for name, vectors in bundled.items()
         )
-        return EmbeddingTable((*self._embeddings.embeddings(), *brought), widths, encode)
+        return EmbeddingTable((*self._embeddings.embeddings(), *brought), self.widths, encode)
 
     def _other_vae(self, wanted: VaeInfo) -> AutoencoderKL:
         """The autoencoder of a file; the one used last stays loaded."""

@@ -88,6 +88,12 @@ class CheckpointManager:
             latest = next(reversed(self._resident.values()), None)
             return None if latest is None else latest.info
 
+    def text_widths(self) -> tuple[int, ...] | None:
+        """Return the widths of its text encoders; None while none is loaded."""
+        with self._changed:
+            latest = next(reversed(self._resident.values()), None)
+            return None if latest is None else latest.fitting.widths
+
     def unload(self) -> None:
         """Free the device: idle checkpoints now, borrowed ones as soon as they come back."""
         with self._changed:

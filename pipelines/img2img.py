@@ -73,7 +73,8 @@ def redraw(
 ) -> Stepping[Tensor]:
     """The latents of a batch: those of `start` noised and sampled again."""
     length, last_steps = _steps(plan)
-    begun = start.latents.expand(len(batch.prompts), -1, -1, -1)
+    count = len(batch.prompts)
+    begun = start.latents[:count].expand(count, -1, -1, -1)
     if not length:
         return begun
     blend, inpainting = None, plan.init.inpainting
@@ -84,7 +85,7 @@ def redraw(
     texts = Texts(batch.prompts, batch.negative_prompts)
 
     def guide(traits: "ModelTraits") -> Stepping[Guidance]:
-        shown = yield from _shown(plan, traits)
+        shown = yield from _shown(plan, count, traits)
         guidance = yield from encode_texts(texts, timing, calls, plan, traits, effects)
         scale = plan.guidance.image_scale if is_edit(traits) else None
         return replace(guidance, shown=shown, image_scale=None if scale == 1 else scale)
@@ -124,7 +125,7 @@ def _inverted(
     count = len(batch.prompts)
     texts = Texts((inversion.prompt,) * count, (inversion.negative_prompt,) * count)
     timing = Timing(steps=inversion.steps, old=plan.encoding.old_editing)
-    shown = yield from _shown(plan, traits)
+    shown = yield from _shown(plan, count, traits)
     plain = replace(plan, guidance=GuidanceSpec(scale=inversion.scale))
     guidance = yield from encode_texts(texts, timing, inversion.steps, plain, traits, None)
     guidance, rule = replace(guidance, shown=shown), plan.sampler.tables
@@ -139,12 +140,13 @@ def _steps(plan: Img2ImgPlan) -> tuple[int, int]:
     return int(steps / share) if share else 0, steps
 
 
-def _shown(plan: Img2ImgPlan, traits: "ModelTraits") -> Stepping[Tensor | None]:
+def _shown(plan: Img2ImgPlan, count: int, traits: "ModelTraits") -> Stepping[Tensor | None]:
+    """What a batch of `count` images shows the model; a last batch may have fewer than others."""
     init = plan.init
     mask = None
     if init.inpainting is not None:
         mask = torch.from_numpy(init.inpainting.conditioning)[None, None]
-    pixels = from_bytes(init.pixels)
+    pixels = from_bytes(init.pixels[:count])
     weight, method = plan.guidance.mask_weight, plan.vae_methods.encode
     shown = yield from shown_picture(pixels, mask, weight, method, traits)
     size = plan.height // SCALE, plan.width // SCALE

@@ -18,10 +18,11 @@ from models.networks.files import NetworkCatalog
 from models.vae_files import VaeCatalog
 
 from . import errors, middleware
-from .api import ROUTERS
+from .api import ROUTERS, STOPPING
 from .choosing import model_choice
 from .jobs import Device, JobQueue
 from .options import OptionsStore
+from .profile import StartupProfile
 from .services import Services
 from .settings import Settings
 
@@ -34,11 +35,15 @@ def create_app(settings: Settings) -> FastAPI:
     Raises `BadConfig` for an unreadable config.json, and `CheckpointError` for an unusable
     `--ckpt`.
     """
+    profile = StartupProfile()
+    with profile.stage("list models"):
+        library = _library(settings)
     services = Services(
         settings=settings,
         options=OptionsStore(settings.config_path),
-        library=_library(settings),
+        library=library,
         jobs=JobQueue(limit=settings.max_queue),
+        profile=profile,
     )
 
     @asynccontextmanager
@@ -58,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     errors.install(app)
     middleware.install(app, settings)
-    for router in ROUTERS:
+    for router in (*ROUTERS, STOPPING) if settings.api_server_stop else ROUTERS:
         app.include_router(router)
     return app
 
@@ -116,8 +121,10 @@ async def _warm_up(services: Services) -> None:
 
 
 def _build(services: Services) -> Device:
-    runtime = importlib.import_module("server.runtime")
-    device: Device = runtime.build(services.settings, services.library)
+    with services.profile.stage("import torch"):
+        runtime = importlib.import_module("server.runtime")
+    with services.profile.stage("set up the device"):
+        device: Device = runtime.build(services.settings, services.library)
     return device
 
 
@@ -127,6 +134,7 @@ async def _load_first(services: Services) -> None:
         return
     choice, _ = model_choice(options, options, services.library, tiling=options.tiling)
     try:
-        await services.jobs.load(choice)
+        with services.profile.stage("load the checkpoint"):
+            await services.jobs.load(choice)
     except (CheckpointError, OSError, RuntimeError) as error:
         log.warning("checkpoint not loaded", name=choice.checkpoint.name, error=repr(error))

@@ -1,35 +1,80 @@
-"""Who may call: HTTP Basic for every path, and no writing from foreign web pages."""
+"""Who may call: a password or a login's cookie for every path; no writing from foreign pages."""
 
 import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import error_body
 
-OPEN_PATHS = frozenset({"/internal/ping"})
-"""Paths that answer without credentials, for whoever watches that the server lives."""
+OPEN_PATHS = frozenset({"/internal/ping", "/login", "/login/"})
+"""Paths that answer without credentials: a sign of life, and the way in."""
+
+COOKIE = "darkroom-session"
+"""The cookie of a login; it opens every path until the server stops."""
 
 _CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Basic realm="darkroom", charset="UTF-8"'}
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """Middleware that answers 401 to every request without one of `credentials`."""
+class Users:
+    """Who may call, by name and password; without any, anybody may.
+
+    A login is remembered by the client alone: its cookie is the user's name, signed with a key that
+    this process made.
+    """
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(_KEY_BYTES), repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs)
+
+    def know(self, user: bytes, password: bytes) -> bool:
+        """Compare with every pair in constant time, whether or not an earlier one matched."""
+        matches = [
+            hmac.compare_digest(user, name.encode())
+            & hmac.compare_digest(password, secret.encode())
+            for name, secret in self.pairs
+        ]
+        return any(matches)
+
+    def cookie(self, user: bytes) -> str:
+        """What a client that logged in as `user` shows from then on."""
+        return f"{user.hex()}.{hmac.digest(self.key, user, 'sha256').hex()}"
+
+    def know_cookie(self, shown: str) -> bool:
+        """Whether `cookie` made it."""
+        try:
+            user = bytes.fromhex(shown.partition(".")[0])
+        except ValueError:
+            return False
+        return hmac.compare_digest(shown.encode(), self.cookie(user).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Middleware that answers 401 to every request that shows neither password nor cookie."""
 
     app: ASGIApp
-    credentials: Sequence[tuple[str, str]]
+    users: Users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _path(scope) in OPEN_PATHS:
             return await self.app(scope, receive, send)
-        refusal = self._refusal(Headers(scope=scope).get("authorization", ""))
+        caller = HTTPConnection(scope)
+        if self.users.know_cookie(caller.cookies.get(COOKIE, "")):
+            return await self.app(scope, receive, send)
+        refusal = self._refusal(caller.headers.get("authorization", ""))
         if refusal is None:
             return await self.app(scope, receive, send)
         answer = JSONResponse(error_body("HTTPException", detail=refusal), 401, _CHALLENGE)
@@ -45,16 +90,7 @@ class BasicAuth:
             return "Invalid authentication credentials"
         if not colon:
             return "Invalid authentication credentials"
-        return None if self._known(user, password) else "Incorrect username or password"
-
-    def _known(self, user: bytes, password: bytes) -> bool:
-        """Compare with every pair in constant time, whether or not an earlier one matched."""
-        matches = [
-            hmac.compare_digest(user, name.encode())
-            & hmac.compare_digest(password, secret.encode())
-            for name, secret in self.credentials
-        ]
-        return any(matches)
+        return None if self.users.know(user, password) else "Incorrect username or password"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from pipelines.plan import BadPlan
 from pipelines.watch import Cancelled
 
 from .imagecodec import BadImage, BadImageFormat, RemoteImage
+from .option_rules import FrozenOption
 from .options import BadOption
 
 
@@ -60,6 +61,7 @@ class Answer:
 ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
     {
         UnknownCheckpoint: Answer(status=500, error="RuntimeError"),
+        FrozenOption: Answer(status=500, error="AssertionError"),
         BadPlan: Answer(status=422),
         # nobody reads it: the client has gone
         Cancelled: Answer(status=499),

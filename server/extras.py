@@ -2,14 +2,12 @@
 
 import html
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from PIL import Image, PngImagePlugin
 
 from pipelines.pictures.upscale import Upscaler, enlarge
-from pipelines.upscalers import PIXEL_UPSCALERS
 from pipelines.watch import Watch
 
 from . import imagecodec, infotext
@@ -18,9 +16,7 @@ from .imagecodec import Encoding
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .schemas.limits import MAX_PIXELS
-
-Restorer = Callable[[Image.Image, float], Image.Image]
-"""Restores the faces of a picture; the number is CodeFormer's weight, from 0 to 1."""
+from .tools import Restorer, Tools
 
 GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
 MAX_TOTAL_PIXELS = 2**29
@@ -30,21 +26,6 @@ _KEY = "postprocessing"
 _NONE = "None"
 _TO_SIZE = 1
 _MODES = ("RGB", "RGBA")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What pictures can be worked on with, by the names of the wire."""
-
-    upscalers: Mapping[str, Upscaler]
-    restorers: Mapping[str, Restorer]
-
-
-PLAIN = Tools(
-    upscalers=MappingProxyType({name: name for name in PIXEL_UPSCALERS}),
-    restorers=MappingProxyType({}),
-)
-"""The tools that need no weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

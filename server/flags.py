@@ -89,8 +89,16 @@ _SERVER = (
 
 _ACCESS = (
     _text("--api-auth", ACCESS, "user:password[,user:password] for HTTP Basic", secret=True),
+    _text("--gradio-auth", ACCESS, "more of them; here they guard the API too", secret=True),
+    _path(
+        "--gradio-auth-path", ACCESS, "file of more of them, a line or a comma each", secret=True
+    ),
     _text("--cors-allow-origins", ACCESS, "origins (comma separated) whose pages may call"),
     _text("--cors-allow-origins-regex", ACCESS, "regular expression of such origins"),
+    _switch("--freeze-settings", ACCESS, "let no client change a setting"),
+    _text("--freeze-settings-in-sections", ACCESS, "sections (comma separated) held so, as sd,vae"),
+    _text("--freeze-specific-settings", ACCESS, "settings (comma separated) held so"),
+    _switch("--hide-ui-dir-config", ACCESS, "ignore changes of folders and file name patterns"),
 )
 
 _FOLDERS = (
@@ -164,18 +172,15 @@ _IDLE_SWITCHES = (
     " --force-enable-xformers --xformers-flash-attention --deepdanbooru --opt-split-attention"
     " --opt-sub-quad-attention --opt-split-attention-invokeai --opt-split-attention-v1"
     " --opt-sdp-attention --opt-sdp-no-mem-attention --disable-opt-split-attention --use-ipex"
-    " --disable-model-loading-ram-optimization --show-negative-prompt --hide-ui-dir-config"
-    " --freeze-settings --gradio-debug --opt-channelslast --autolaunch --use-textbox-seed"
+    " --disable-model-loading-ram-optimization --show-negative-prompt"
+    " --gradio-debug --opt-channelslast --autolaunch --use-textbox-seed"
     " --disable-console-progressbars --enable-console-prompts --disable-safe-unpickle"
     " --ui-debug-mode --administrator --no-gradio-queue --skip-version-check"
     " --no-download-sd-model --add-stop-route --disable-all-extensions"
     " --disable-extra-extensions --unix-filenames-sanitization --no-prompt-history"
 )
-_IDLE_TEXTS = (
-    "--ngrok-region --freeze-settings-in-sections --freeze-specific-settings"
-    " --gradio-img2img-tool --gradio-inpaint-tool --theme"
-)
-_IDLE_SECRETS = "--ngrok --ngrok-options --gradio-auth --gradio-auth-path"
+_IDLE_TEXTS = "--ngrok-region --gradio-img2img-tool --gradio-inpaint-tool --theme"
+_IDLE_SECRETS = "--ngrok --ngrok-options"
 _IDLE_INTEGERS = "--sub-quad-kv-chunk-size --sub-quad-chunk-threshold"
 _IDLE_PATHS = (
     ("--config", ""),
@@ -209,7 +214,7 @@ _IDLE = (
 )
 
 _NOT_YET = (
-    "--api-server-stop --lora-dir --embeddings-dir --esrgan-models-path"
+    "--esrgan-models-path"
     " --realesrgan-models-path --gfpgan-models-path --codeformer-models-path"
     " --medvram --medvram-sdxl --lowvram --disable-nan-check"
 )

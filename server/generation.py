@@ -23,6 +23,7 @@ from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .services import Services
 from .styles import Style, read_styles
+from .tools import Tools
 from .translate import Translated
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _drawn(
     known = _known(services.library, translated, generated.effects)
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
-    warnings: list[str] = []
+    hooks, warnings = _restoring(services.tools, translated, hooks)
     finished = [each for batch in batches for each in _finished(batch, translated, hooks, warnings)]
     return Drawn(
         translated=translated,
@@ -114,6 +115,18 @@ def _drawn(
         beside=tuple(_beside(each, translated.options) for each in finished),
         warnings=(*translated.warnings, *warnings),
     )
+
+
+def _restoring(tools: Tools, translated: Translated, hooks: Hooks) -> tuple[Hooks, list[str]]:
+    """The hooks with the restoration of faces before them, or why there is none."""
+    options, name = translated.options, translated.options.face_restoration_model
+    if not translated.restore_faces:
+        return hooks, []
+    restorer = tools.restorers.get(name)
+    if restorer is None:
+        return hooks, [f"restore_faces: {name} is not installed; faces are left as they are"]
+    weight = options.code_former_weight
+    return hooks.after(name, lambda picture: restorer(picture, weight)), []
 
 
 def _finished(

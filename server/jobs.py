@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from models.catalog import CheckpointInfo
 from models.choice import ModelChoice
+from models.embeddings.files import NewEmbedding
+from models.embeddings.table import Shelved
 from pipelines.plan import Plan
 from pipelines.watch import Watch
 
@@ -44,6 +48,15 @@ class Device(Protocol):
 
     def load(self, choice: ModelChoice) -> "Future[Generated]":
         """Load a model in its turn; the future ends when it is on the device."""
+
+    def unload(self) -> None:
+        """Free the device of the models that no job needs; blocks for as long as that takes."""
+
+    def embeddings(self) -> Shelved:
+        """Look at the folders of embeddings; blocks while files are read."""
+
+    def create_embedding(self, wanted: NewEmbedding, checkpoint: CheckpointInfo) -> Path:
+        """Write a new embedding for a checkpoint; blocks. Raises `BadCreation`."""
 
     def memory(self) -> dict[str, Any]:
         """The device's memory, in the wire's shape."""
@@ -150,6 +163,21 @@ class JobQueue:
         """Load a model in its turn; returns when it is on the device, raises why it is not."""
         device = await self._get_device()
         await asyncio.wrap_future(device.load(choice))
+
+    async def unload(self) -> None:
+        """Free the device; a model that jobs run on stays until they are done."""
+        device = await self._get_device()
+        await asyncio.to_thread(device.unload)
+
+    async def embeddings(self) -> Shelved:
+        """The embeddings of the folders as they are now, by what fits the model last used."""
+        device = await self._get_device()
+        return await asyncio.to_thread(device.embeddings)
+
+    async def create_embedding(self, wanted: NewEmbedding, checkpoint: CheckpointInfo) -> Path:
+        """Write a new embedding; the path of its file. Raises `BadCreation`, `CheckpointError`."""
+        device = await self._get_device()
+        return await asyncio.to_thread(device.create_embedding, wanted, checkpoint)
 
     def device_memory(self) -> dict[str, Any]:
         """The device's memory in the wire's shape, or why it is not known."""

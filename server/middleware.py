@@ -1,7 +1,9 @@
 """What every request passes on its way in and every reply on its way out."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 from fastapi import FastAPI
@@ -9,17 +11,24 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .auth import BasicAuth, OriginGuard, Origins
+from .auth import Door, OriginGuard, Origins, Users
 from .settings import Settings
 
 MAX_BODY = 128 * 2**20
 """Bytes a request's body may have."""
 
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
 _GZIP_FROM = 1000
 _GZIP_LEVEL = 1
 """Pictures in base64 shrink by a quarter at any level; the lowest costs the least time."""
+
+_TOLD_PAGES = ("X-Task-Id", "X-Darkroom-Warning", "X-Process-Time", "Retry-After")
+"""Headers that a page of another origin may read."""
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -32,10 +41,11 @@ def install(app: FastAPI, settings: Settings) -> None:
     curl's type, body limit, auth, origin guard, CORS, gzip, timing.
     """
     origins = Origins.of(settings.cors_allow_origins, settings.cors_allow_origins_regex)
+    app.state.users = Users(settings.credentials)
     app.add_middleware(CurlJson)
     app.add_middleware(BodyLimit)
-    if settings.credentials:
-        app.add_middleware(BasicAuth, credentials=settings.credentials)
+    if app.state.users:
+        app.add_middleware(Door, users=app.state.users)
     app.add_middleware(OriginGuard, origins=origins)
     if origins:
         app.add_middleware(
@@ -45,9 +55,28 @@ def install(app: FastAPI, settings: Settings) -> None:
             allow_methods=["*"],
             allow_headers=["*"],
             allow_credentials=True,
+            allow_private_network=True,
+            expose_headers=_TOLD_PAGES,
         )
+        _tell_pages_of_faults(app, origins)
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=_GZIP_LEVEL)
     app.add_middleware(Timing, log=settings.api_log)
+
+
+def _tell_pages_of_faults(app: FastAPI, origins: Origins) -> None:
+    """Let the pages of `origins` read the answer to a fault, which passes no middleware."""
+    told = cast(Handler, app.exception_handlers[Exception])
+
+    async def readable(request: Request, error: Exception) -> Response:
+        answer = await told(request, error)
+        origin = request.headers.get("origin")
+        if origin is not None and origins.allow(origin):
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Access-Control-Allow-Credentials"] = "true"
+            answer.headers.add_vary_header("Origin")
+        return answer
+
+    app.add_exception_handler(Exception, readable)
 
 
 @dataclass(frozen=True, slots=True)

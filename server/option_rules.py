@@ -48,14 +48,13 @@ class Rules:
             return True
         return self.paths_hidden and (key in _PATHS or key.startswith(_FOLDERS))
 
-    def check(self, key: str) -> None:
-        """Raise `FrozenOption` where `key` may not change."""
+    def held_by(self, key: str) -> str | None:
+        """The flag that holds `key` as it is, if one does."""
         if self.all_frozen:
-            raise FrozenOption(key, "--freeze-settings")
+            return "--freeze-settings"
         if sections()[key] in self.frozen_sections:
-            raise FrozenOption(key, f"--freeze-settings-in-sections {sections()[key]}")
-        if key in self.frozen_keys:
-            raise FrozenOption(key, "--freeze-specific-settings")
+            return f"--freeze-settings-in-sections {sections()[key]}"
+        return "--freeze-specific-settings" if key in self.frozen_keys else None
 
 
 def _names(text: str | None) -> frozenset[str]:

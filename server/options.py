@@ -2,10 +2,9 @@
 
 import json
 import os
+from asyncio import Lock as AsyncLock
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -14,12 +13,15 @@ from typing import Any, Self
 import structlog
 from pydantic_core import PydanticCustomError
 
-from .schemas.lax import to_bool, to_dict, to_float, to_int, to_list, to_str
+from .option_rules import DERIVED, FrozenOption, Rules
+from .option_table import defaults
+from .schemas.lax import at_most, to_bool, to_float, to_int, to_list, to_str
 
 _log = structlog.get_logger(__name__)
 
-LOCKED = frozenset({"api_enable_requests", "api_forbid_local_requests", "api_useragent"})
-"""Keys that only config.json sets: no client may loosen what pictures the server fetches."""
+_LONGEST_TEXT = 65_536
+_LONGEST_LIST = 10_000
+_NOT_SETTINGS = ("extra", "rules")
 
 
 class BadOption(ValueError):
@@ -41,7 +43,10 @@ class BadConfig(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Every setting of the wire. A field here is one the house reads; the rest are in `extra`."""
+    """Every setting of the wire. A field here is one the house reads; the rest are in `extra`.
+
+    `rules` say what a client may change.
+    """
 
     samples_format: str
     jpeg_quality: int
@@ -129,6 +134,7 @@ class Options:
 
     face_restoration: bool
     face_restoration_model: str
+    code_former_weight: float
 
     live_previews_enable: bool
     live_previews_image_format: str
@@ -141,36 +147,43 @@ class Options:
     api_useragent: str
 
     extra: Mapping[str, Any]
+    rules: Rules
 
     @classmethod
-    def defaults(cls) -> Self:
+    def defaults(cls, rules: Rules | None = None) -> Self:
         """Every setting as the reference has it before anybody changes one."""
         values = dict(defaults())
-        typed = {
-            field.name: values.pop(field.name) for field in fields(cls) if field.name != "extra"
-        }
-        return cls(**typed, extra=MappingProxyType(values))
+        names = [field.name for field in fields(cls) if field.name not in _NOT_SETTINGS]
+        typed = {name: values.pop(name) for name in names}
+        return cls(**typed, extra=MappingProxyType(values), rules=rules or Rules())
 
     def as_wire(self) -> dict[str, Any]:
         """All settings by key, in the reference's order."""
-        return {
-            key: self.extra[key] if key in self.extra else getattr(self, key) for key in defaults()
-        }
+        return {key: self._value(key) for key in defaults()}
 
     def with_overrides(self, changes: Mapping[str, object]) -> tuple[Self, tuple[str, ...]]:
-        """A copy with `changes` made, and the keys ignored: those unknown and those `LOCKED`.
+        """A copy with `changes` made, and the keys ignored: those unknown or withheld by `rules`.
 
         Null means the default. Values are coerced to the default's type.
 
         Raises:
             BadOption: a value that cannot be coerced; `self` is as it was in any case.
+            FrozenOption: a setting that the `rules` hold would get another value.
         """
         known = {
             key: _coerced(key, value)
             for key, value in changes.items()
-            if key in defaults() and key not in LOCKED
+            if key in defaults() and not self.rules.ignores(key)
         }
-        return self._changed(known), tuple(key for key in changes if key not in known)
+        for key, value in known.items():
+            flag = self.rules.held_by(key)
+            if flag is not None and value != self._value(key):
+                raise FrozenOption(key, flag)
+        ignored = (key for key in changes if key not in known and key not in DERIVED)
+        return self._changed(known), tuple(ignored)
+
+    def _value(self, key: str) -> Any:
+        return self.extra[key] if key in self.extra else getattr(self, key)
 
     def _changed(self, values: Mapping[str, Any]) -> Self:
         extra = {key: value for key, value in values.items() if key in self.extra}
@@ -181,16 +194,20 @@ class Options:
 class OptionsStore:
     """The server's current options, read from config.json and written back to it.
 
+    `switching` is held by whoever loads a model and then sets it, so that the model set last is the
+    one loaded last.
+
     Raises:
         BadConfig: config.json exists and is not a JSON object.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: Rules | None = None) -> None:
+        self.switching = AsyncLock()
         self._path = path
         self._lock = Lock()
         self._foreign, stored = _read(path)
         self._stored = frozenset(stored)
-        self._current = Options.defaults()._changed(stored)
+        self._current = self._saved = Options.defaults(rules)._changed(stored)
 
     @property
     def current(self) -> Options:
@@ -203,13 +220,14 @@ class OptionsStore:
         With `save` false the change lasts until the server stops, or until the next saved one.
 
         Raises:
-            BadOption: a value of the wrong type.
+            BadOption, FrozenOption: as `Options.with_overrides`.
             OSError: config.json cannot be written.
         """
         with self._lock:
             changed, ignored = self._current.with_overrides(changes)
-            if save and changed != self._current:
+            if save and changed != self._saved:
                 self._write(changed)
+                self._saved = changed
             self._current = changed
         return ignored
 
@@ -225,13 +243,6 @@ class OptionsStore:
         self._stored = frozenset(kept)
 
 
-@cache
-def defaults() -> Mapping[str, Any]:
-    """The reference's default of every setting, in its order."""
-    text = files(__package__).joinpath("data/options_defaults.json").read_text("utf-8")
-    return MappingProxyType(json.loads(text))
-
-
 def _coerced(key: str, value: object) -> Any:
     standard = defaults()[key]
     if value is None:
@@ -243,24 +254,32 @@ def _coerced(key: str, value: object) -> Any:
             case int():
                 return _whole(key, value)
             case float():
+                number = to_float(value)
                 # a whole number stays one: infotexts print settings as they were sent
-                return value if type(value) is int else to_float(value)
+                return value if type(value) is int else number
             case list():
-                return [to_str(item) for item in to_list(value)]
-            case dict():
-                return to_dict(value)
-        return to_str(value)
+                return _texts(value)
+        return at_most(_LONGEST_TEXT)(to_str(value))
     except PydanticCustomError as error:
         raise BadOption(key, value, error.message()) from None
 
 
 def _whole(key: str, value: object) -> int | float:
     """An integer; a slider of the page whose default happens to be whole keeps its fraction."""
-    if isinstance(value, str):
-        return to_int(value)
-    number = to_float(value)
+    number = to_float(to_int(value) if isinstance(value, str) else value)
     keeps_fraction = key not in Options.__slots__ and not number.is_integer()
     return number if keeps_fraction else to_int(number)
+
+
+def _texts(value: object) -> list[str]:
+    items = to_list(value)
+    if len(items) > _LONGEST_LIST:
+        raise PydanticCustomError(
+            "value_error.list.max_items",
+            "ensure this value has at most {limit_value} items",
+            {"limit_value": _LONGEST_LIST},
+        )
+    return [at_most(_LONGEST_TEXT)(to_str(item)) for item in items]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,14 +1,19 @@
 """The heavy rooms: torch, the checkpoints and the engine. Imported after the port is bound."""
 
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import structlog
 import torch
 
 from models.approx import ApproxVaes
+from models.catalog import CheckpointInfo
 from models.choice import ModelChoice
+from models.embeddings.creation import create_embedding
+from models.embeddings.files import NewEmbedding
 from models.embeddings.shelf import EmbeddingShelf
+from models.embeddings.table import Shelved, shelved
 from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import cuda
@@ -25,10 +30,18 @@ log = structlog.get_logger(__name__)
 class Runtime:
     """The device room as the job queue sees it."""
 
-    def __init__(self, engine: Engine, device: torch.device) -> None:
-        """Stand before `engine`, whose modules are on `device`."""
+    def __init__(
+        self,
+        engine: Engine,
+        checkpoints: CheckpointManager,
+        embeddings: EmbeddingShelf,
+        settings: Settings,
+    ) -> None:
+        """Stand before `engine`, which runs `checkpoints`; prompts may use `embeddings`."""
         self._engine = engine
-        self._device = device
+        self._checkpoints = checkpoints
+        self._embeddings = embeddings
+        self._settings = settings
 
     def submit(self, plan: Plan, watch: Watch) -> "Future[Generated]":
         """Queue a plan; the future gives its pictures."""
@@ -38,13 +51,30 @@ class Runtime:
         """Load a model in its turn; the future ends when it is on the device."""
         return self._engine.load(choice)
 
+    def unload(self) -> None:
+        """Free the device; a borrowed checkpoint goes when it comes back."""
+        self._checkpoints.unload()
+
+    def embeddings(self) -> Shelved:
+        """The embeddings of the folders, by what fits the checkpoint used last."""
+        return shelved(self._embeddings.embeddings(), self._checkpoints.text_widths())
+
+    def create_embedding(self, wanted: NewEmbedding, checkpoint: CheckpointInfo) -> Path:
+        """Write a new embedding. Raises `BadCreation` and `CheckpointError`."""
+        return create_embedding(
+            self._settings.embeddings_dir,
+            wanted,
+            checkpoint.path,
+            allow_pickle=self._settings.allow_pickle,
+        )
+
     def close(self) -> None:
         """End the device thread."""
         self._engine.close()
 
     def memory(self) -> dict[str, Any]:
         """The GPU's memory in bytes, in the wire's shape; `{"error": ...}` without a GPU."""
-        return cuda(self._device) or {"error": "unavailable: no GPU in use"}
+        return cuda(self._checkpoints.device) or {"error": "unavailable: no GPU in use"}
 
 
 def build(settings: Settings, library: Library) -> Runtime:
@@ -60,7 +90,8 @@ def build(settings: Settings, library: Library) -> Runtime:
     approx = ApproxVaes(
         library.approx, device=device, dtype=vae_dtype, allow_pickle=settings.allow_pickle
     )
-    return Runtime(Engine(checkpoints, approx, max_rows=settings.max_batch), device)
+    engine = Engine(checkpoints, approx, max_rows=settings.max_batch)
+    return Runtime(engine, checkpoints, embeddings, settings)
 
 
 def _device(wanted: str) -> torch.device:

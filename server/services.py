@@ -1,6 +1,6 @@
 """What the routes share: built once in `create_app`, reached through `app.state`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,7 +9,9 @@ from models.library import Library
 
 from .jobs import JobQueue
 from .options import OptionsStore
+from .profile import StartupProfile
 from .settings import Settings
+from .tools import PLAIN, Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class Services:
     options: OptionsStore
     library: Library
     jobs: JobQueue
+    tools: Tools = PLAIN
+    profile: StartupProfile = field(default_factory=StartupProfile)
 
 
 def services(request: Request) -> Services:

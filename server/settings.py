@@ -6,6 +6,7 @@
 import argparse
 import difflib
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -49,8 +50,14 @@ class Settings:
     api_log: bool
     api_server_stop: bool
     api_auth: str | None
+    gradio_auth: str | None
+    gradio_auth_path: Path | None
     cors_allow_origins: str | None
     cors_allow_origins_regex: str | None
+    freeze_settings: bool
+    freeze_settings_in_sections: str | None
+    freeze_specific_settings: str | None
+    hide_ui_dir_config: bool
     data_dir: Path
     models_dir: Path | None
     ckpt_dir: Path | None
@@ -106,8 +113,18 @@ class Settings:
 
     @property
     def credentials(self) -> tuple[tuple[str, str], ...]:
-        """The user and password pairs of `--api-auth`; empty means that anybody may call."""
-        return tuple(_credentials(self.api_auth)) if self.api_auth is not None else ()
+        """The user and password pairs of the flags; empty means that anybody may call.
+
+        Raises `BadSettings` for a file of them that cannot be read; `parse` has tried.
+        """
+        sources = (
+            ("--api-auth", self.api_auth),
+            ("--gradio-auth", self.gradio_auth),
+            ("--gradio-auth-path", _content(self.gradio_auth_path)),
+        )
+        return tuple(
+            pair for flag, text in sources if text is not None for pair in _credentials(flag, text)
+        )
 
     @property
     def torch_device(self) -> str:
@@ -312,15 +329,32 @@ def _check(settings: Settings) -> None:
     kind, _, number = settings.torch_device.partition(":")
     if kind not in {"auto", "cpu", "cuda"} or (number and not number.isdecimal()):
         raise BadSettings(f"device {settings.torch_device}: allowed are auto, cpu, cuda, cuda:N")
-    if settings.api_auth is not None:
-        _credentials(settings.api_auth)
+    if settings.cors_allow_origins_regex is not None:
+        _check_pattern(settings.cors_allow_origins_regex)
+    # reads them, and so finds what is wrong with them
+    _ = settings.credentials
 
 
-def _credentials(text: str) -> list[tuple[str, str]]:
-    pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+def _check_pattern(text: str) -> None:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadSettings(f"--cors-allow-origins-regex: {error}") from None
+
+
+def _credentials(flag: str, text: str) -> list[tuple[str, str]]:
+    parts = (part.strip() for line in text.splitlines() for part in line.split(","))
+    pairs = [part.partition(":") for part in parts if part]
     if not pairs or not all(user and separator for user, separator, _ in pairs):
-        raise BadSettings("--api-auth: the form is user:password[,user:password]")
+        raise BadSettings(f"{flag}: the form is user:password[,user:password]")
     return [(user, password) for user, _, password in pairs]
+
+
+def _content(path: Path | None) -> str | None:
+    try:
+        return None if path is None else path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"--gradio-auth-path {path}: {error}") from None
 
 
 def _given(path: Path | None) -> Iterable[Path]:

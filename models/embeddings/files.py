@@ -1,4 +1,4 @@
-"""Which files may hold textual inversions; torch-free."""
+"""Which files may hold textual inversions, and what a new one is to be; torch-free."""
 
 import os
 from collections.abc import Iterable
@@ -20,6 +20,20 @@ class EmbeddingFile:
     path: Path
     size: int
     mtime_ns: int
+
+
+class BadCreation(Exception):
+    """An embedding that cannot be made; the message says why in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEmbedding:
+    """An embedding to be made: `count` vectors that begin as those of `text`."""
+
+    name: str
+    count: int
+    text: str = "*"
+    overwrite: bool = False
 
 
 def find_files(folders: Iterable[Path]) -> list[EmbeddingFile]:

@@ -44,6 +44,23 @@ class Embedding:
         return self.widths == widths and self.count <= ROOM
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelved:
+    """Embeddings by whether the text encoders at hand can take them."""
+
+    loaded: tuple[Embedding, ...]
+    skipped: tuple[Embedding, ...] = ()
+
+
+def shelved(embeddings: Iterable[Embedding], widths: tuple[int, ...] | None) -> Shelved:
+    """Sort `embeddings` by what fits text encoders of `widths`; None knows none, and takes all."""
+    loaded: list[Embedding] = []
+    skipped: list[Embedding] = []
+    for each in embeddings:
+        (loaded if widths is None or each.fits(widths) else skipped).append(each)
+    return Shelved(loaded=tuple(loaded), skipped=tuple(skipped))
+
+
 class EmbeddingTable:
     """The embeddings that text encoders of some widths can take, and those they cannot."""
 
@@ -54,9 +71,8 @@ class EmbeddingTable:
         encode: Callable[[str], Sequence[int]],
     ) -> None:
         """Sort `embeddings` by what fits `widths`; `encode` gives a name's token ids."""
-        listed = tuple(embeddings)
-        self.loaded = tuple(each for each in listed if each.fits(widths))
-        self.skipped = tuple(each for each in listed if not each.fits(widths))
+        found = shelved(embeddings, widths)
+        self.loaded, self.skipped = found.loaded, found.skipped
         self._by_first: dict[int, list[tuple[tuple[int, ...], Embedding]]] = {}
         for embedding in self.loaded:
             if ids := tuple(encode(embedding.name)):

@@ -10,7 +10,7 @@ from pipelines.watch import Watch
 
 from .. import extras, reply
 from ..disconnect import cancelled_on_disconnect
-from ..extras import PLAIN, Finished
+from ..extras import Finished
 from ..jobs import QueueFull
 from ..schemas.extras import (
     ExtrasBatchImagesRequest,
@@ -55,7 +55,7 @@ async def _finish(
     pictures: Sequence[str], body: ExtrasRequest, request: Request, services: Services
 ) -> tuple[Finished, dict[str, str]]:
     """The work on a worker thread, counted as a job; its result and the reply's own headers."""
-    warnings = extras.check(body, PLAIN)
+    warnings = extras.check(body, services.tools)
     options = services.options.current
     watch = Watch(batch_count=max(len(pictures), 1), steps=1)
     try:
@@ -65,7 +65,7 @@ async def _finish(
             watch.begin()
             async with cancelled_on_disconnect(request, watch):
                 finished = await asyncio.to_thread(
-                    extras.finish, pictures, body, PLAIN, options, watch
+                    extras.finish, pictures, body, services.tools, options, watch
                 )
             return finished, reply.headers(job.id, warnings)
     except QueueFull as error:

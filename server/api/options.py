@@ -1,62 +1,110 @@
 """`/sdapi/v1/options`: all settings, and changing some of them."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Response
 from fastapi.responses import JSONResponse
+
+from models.choice import ModelChoice
 
 from ..choosing import configured_checkpoint, model_choice
 from ..errors import UnknownCheckpoint
+from ..option_table import NOTES
+from ..options import Options
 from ..schemas.lax import LaxDict
-from ..schemas.options import OptionsReply
+from ..schemas.options import OptionsReply, as_sent
 from ..services import Services, ServicesDep
 
 router = APIRouter()
 
 _log = structlog.get_logger(__name__)
-_LOGGED_KEYS = 10
+_CHECKPOINT = "sd_model_checkpoint"
+_OF_MODEL = frozenset({_CHECKPOINT, "sd_vae", "sd_vae_overrides_per_model_preferences"})
+"""Settings that say which model is loaded."""
+_TOLD_KEYS = 10
+_TOLD_LETTERS = 80
+_WARNING_LETTERS = 1000
 
 
 @router.get("/sdapi/v1/options", response_model=OptionsReply)
 async def get_options(services: ServicesDep) -> JSONResponse:
     """Every setting; `sd_model_checkpoint` is the title of a checkpoint that is there."""
-    settings = services.options.current.as_wire()
+    settings = as_sent(services.options.current.as_wire())
     checkpoint = configured_checkpoint(services.options.current, services.library.checkpoints)
-    settings["sd_model_checkpoint"] = checkpoint.title if checkpoint else ""
+    settings[_CHECKPOINT] = checkpoint.title if checkpoint else ""
     settings["sd_checkpoint_hash"] = (checkpoint.sha256 if checkpoint else None) or ""
-    return JSONResponse(settings)
+    return JSONResponse({**settings, **NOTES})
 
 
 @router.post("/sdapi/v1/options")
 async def set_options(
-    services: ServicesDep, changes: Annotated[LaxDict, Body(title="Req")]
+    services: ServicesDep, changes: Annotated[LaxDict, Body(title="Req")], response: Response
 ) -> None:
-    """Change the settings named; a new checkpoint is loaded before the answer.
+    """Change the settings named; where they mean another model, it is loaded before the answer.
 
-    Raises `UnknownCheckpoint`, `BadOption` or the checkpoint's own error, and then changes nothing.
+    Raises `UnknownCheckpoint`, `BadOption`, `FrozenOption` or the model's own error, and then
+    changes nothing.
     """
-    services.options.current.with_overrides(changes)
-    wanted = changes.get("sd_model_checkpoint")
-    if wanted is not None:
-        title = await _load(services, str(wanted))
-        changes = {**changes, "sd_model_checkpoint": title}
-    ignored = await asyncio.to_thread(services.options.set, changes)
-    if ignored:
-        shown = [key[:80] for key in ignored[:_LOGGED_KEYS]]
-        _log.warning("settings ignored", count=len(ignored), keys=shown)
+    asked = _with_title(services, changes)
+    changed, ignored = services.options.current.with_overrides(asked)
+    other, unknown = _other_model(services, asked, changed)
+    _warn(response, ignored, unknown)
+    if other is None:
+        await asyncio.to_thread(services.options.set, asked)
+        return
+    async with services.options.switching:
+        # the one before may have loaded what this one asks for
+        changed, _ = services.options.current.with_overrides(asked)
+        other, _ = _other_model(services, asked, changed)
+        if other is not None:
+            await services.jobs.load(other)
+        await asyncio.to_thread(services.options.set, _with_title(services, asked))
 
 
-async def _load(services: Services, name: str) -> str:
-    """Load the checkpoint of that name unless it is the configured one; its title afterwards."""
-    checkpoint = services.library.checkpoints.find(name)
-    if checkpoint is None:
+def _with_title(services: Services, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`changes` with the checkpoint by its title of now; without it, where none is named.
+
+    Raises `UnknownCheckpoint`.
+    """
+    name = changes.get(_CHECKPOINT)
+    rest = {key: value for key, value in changes.items() if key != _CHECKPOINT}
+    if name is None or name == "":
+        return rest
+    if not isinstance(name, str):
+        return changes
+    found = services.library.checkpoints.find(name)
+    if found is None:
         raise UnknownCheckpoint(name)
-    configured = configured_checkpoint(services.options.current, services.library.checkpoints)
-    if configured is None or checkpoint.path != configured.path:
-        current = services.options.current
-        options, _ = current.with_overrides({"sd_model_checkpoint": checkpoint.name})
-        choice, _ = model_choice(options, options, services.library, tiling=options.tiling)
-        await services.jobs.load(choice)
-    return (services.library.checkpoints.find(checkpoint.name) or checkpoint).title
+    options = services.options.current
+    same = found == configured_checkpoint(options, services.library.checkpoints)
+    if same and options.rules.held_by(_CHECKPOINT):
+        return rest
+    return {**rest, _CHECKPOINT: found.title}
+
+
+def _other_model(
+    services: Services, changes: Mapping[str, Any], changed: Options
+) -> tuple[ModelChoice | None, tuple[str, ...]]:
+    """The model to load, where `changes` mean another one; and what of them is not there."""
+    library, current = services.library, services.options.current
+    if not _OF_MODEL & changes.keys() or library.checkpoints.default() is None:
+        return None, ()
+    before, _ = model_choice(current, current, library, tiling=changed.tiling)
+    after, unknown = model_choice(changed, changed, library, tiling=changed.tiling)
+    return (None if after.key == before.key else after), unknown
+
+
+def _warn(response: Response, ignored: Sequence[str], unknown: Sequence[str]) -> None:
+    """Log what has no effect, and tell the client in a header."""
+    warnings = list(unknown)
+    if ignored:
+        shown = ", ".join(key[:_TOLD_LETTERS] for key in ignored[:_TOLD_KEYS])
+        warnings.append(f"{len(ignored)} settings ignored: {shown}")
+    if warnings:
+        text = "; ".join(warnings)
+        _log.warning("not honoured", what=text)
+        told = text.encode("unicode_escape").decode("ascii")[:_WARNING_LETTERS]
+        response.headers["X-Darkroom-Warning"] = told

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from ..flags import FLAGS, Kind
-from ..options import defaults
+from ..option_table import NOTES, defaults
 from .base import Reply
 
 _FLAG_TYPES: Mapping[Kind, Any] = {
@@ -20,20 +20,21 @@ _FLAG_TYPES: Mapping[Kind, Any] = {
 
 
 def _option_type(default: object) -> Any:
+    """As the reference tells it: numbers are fractions; of what is false or empty it tells none."""
     match default:
-        case bool():
+        case bool() if default:
             return bool
-        case int() | float():
+        case int() | float() if default:
             return float
-        case list():
+        case list() if default:
             return list[Any]
-        case None:
-            return str | None
-    return str
+        case str() if default:
+            return str
+    return Any
 
 
 _OPTIONS: Mapping[str, Any] = {
-    key: (_option_type(default), default) for key, default in defaults().items()
+    key: (_option_type(default), default) for key, default in {**defaults(), **NOTES}.items()
 }
 _FLAGS: Mapping[str, Any] = {
     flag.dest: (_FLAG_TYPES[flag.kind], False if flag.kind is Kind.SWITCH else None)
@@ -45,3 +46,10 @@ OptionsReply: type[BaseModel] = create_model("Options", __base__=Reply, **_OPTIO
 
 FlagsReply: type[BaseModel] = create_model("Flags", __base__=Reply, **_FLAGS)
 """Every command-line flag by its destination."""
+
+
+def as_sent(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` as the reference sends them: its typed numbers as fractions (80 as 80.0)."""
+    return {
+        key: float(value) if _OPTIONS[key][0] is float else value for key, value in settings.items()
+    }

@@ -384,6 +384,8 @@ def test_another_choice_waits_until_nobody_holds_the_checkpoint(
             seen.append(tiled(checkpoint))
         changed.set()
 
+    # what counts is how it is lent now, and not how it was loaded
+    use_choice(lender, plain(catalog, "a", tiling=True))
     thread = threading.Thread(target=change)
     with lender.borrow(plain(catalog, "a")) as checkpoint:
         thread.start()

@@ -198,6 +198,15 @@ def test_every_batch_begins_with_the_same_pictures_which_are_encoded_once() -> N
         np.testing.assert_allclose(found[i], pixels(alone)[0], atol=1e-5)
 
 
+def test_a_last_batch_of_fewer_images_begins_with_the_first_pictures() -> None:
+    """As prompts that a script multiplies come: three of them in batches of two."""
+    wanted = redrawing("x", "x", "x", shown=init(200, 40), batch_size=2, denoising=0.3)
+    alone = redrawing("x", shown=init(200), denoising=0.3, first_seed=3)
+    np.testing.assert_allclose(pixels(wanted)[2], pixels(alone)[0], atol=1e-5)
+    noised = init(200, inpainting=right_half("noise"))
+    assert pixels(redrawing("x", "x", "x", shown=noised, batch_size=2)).shape == (3, 16, 32, 3)
+
+
 def test_one_picture_serves_every_image() -> None:
     together = pixels(redrawing("a", "b", "c"))
     for i, prompt in enumerate("abc"):

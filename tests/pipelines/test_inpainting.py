@@ -124,6 +124,15 @@ def test_an_inpainting_model_is_shown_mask_and_picture() -> None:
             assert torch.equal(row.x[:, 5:, :, 2:], torch.zeros(2, 4, 2, 2))
 
 
+@pytest.mark.parametrize("channels", [8, 9])
+def test_a_last_batch_of_fewer_images_is_shown_as_many_pictures(channels: int) -> None:
+    wanted = redrawing("x", "y", "z", shown=init(200, 40), batch_size=2)
+    _, calls, _ = ran(wanted, ToyCheckpoint(in_channels=channels))
+    assert [row.x.shape[0] for row in calls[0]] == [2]
+    assert [row.x.shape[0] for row in calls[-1]] == [1]
+    assert torch.equal(calls[-1][0].x[:, -4:], calls[0][0].x[:1, -4:])
+
+
 def test_without_a_mask_an_inpainting_model_is_shown_nothing_of_the_picture() -> None:
     _, calls, pictures = ran(redrawing("x"), ToyCheckpoint(in_channels=9))
     assert torch.equal(pictures[1], torch.zeros(1, 3, 16, 32))

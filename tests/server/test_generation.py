@@ -24,6 +24,7 @@ from server.schemas.img2img import Img2ImgRequest
 from server.schemas.txt2img import Txt2ImgRequest
 from server.services import Services
 from server.settings import parse
+from server.tools import Restorer, Tools
 
 from ..models.files import one_tensor
 from .fakes import FakeCatalog, FakeDevice, image, library
@@ -258,3 +259,36 @@ async def test_a_job_that_fails_raises_its_own_error(tmp_path: Path) -> None:
         device.submitted[0][2].set_exception(ZeroDivisionError("by nought"))
         with pytest.raises(ZeroDivisionError, match="by nought"):
             await drawing
+
+
+async def test_faces_are_restored_before_the_original_is_put_back(tmp_path: Path) -> None:
+    weights: list[float] = []
+
+    def restorer(picture: Image.Image, weight: float) -> Image.Image:
+        weights.append(weight)
+        return Image.new("RGB", picture.size, (1, 2, 3))
+
+    served = services(tmp_path, code_former_weight=0.25)
+    tools = Tools(upscalers={}, restorers={"CodeFormer": restorer})
+    request = Txt2ImgRequest(prompt="a", restore_faces=True, width=16, height=16)
+    drawn, _, _ = await run(replace(served, tools=tools), request, Generated(images=[image(0, 9)]))
+    assert drawn.pictures[0].getpixel((0, 0)) == (1, 2, 3)
+    assert weights == [0.25]
+    assert "Face restoration: CodeFormer" in drawn.infotexts[0]
+
+
+async def test_a_restorer_that_is_not_there_or_fails_costs_no_picture(tmp_path: Path) -> None:
+    def failing(picture: Image.Image, weight: float) -> Image.Image:
+        raise ValueError("no face")
+
+    served = services(tmp_path)
+    request = Txt2ImgRequest(prompt="a", restore_faces=True, width=16, height=16)
+    for restorers, said in (
+        ({}, "CodeFormer is not installed"),
+        ({"CodeFormer": failing}, "no face"),
+    ):
+        tools = Tools(upscalers={}, restorers=restorers)
+        done = Generated(images=[image(0, 9)])
+        drawn, _, _ = await run(replace(served, tools=tools), request, done)
+        assert drawn.pictures[0].getpixel((0, 0)) == (9, 9, 9)
+        assert any(said in warning for warning in drawn.warnings)

@@ -1,0 +1,40 @@
+"""`GET /config`: lists that clients look for in the description of webui's page."""
+
+from fastapi import APIRouter
+
+from extensions.protocol import Mode
+from extensions.registry import scripts
+from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
+
+from ..schemas.diagnostics import PageComponent, PageProps, PageReply
+from ..services import ServicesDep
+
+router = APIRouter()
+
+GRADIO = "3.41.2"
+"""The version of Gradio that made the webui's page."""
+
+
+@router.get("/config", response_model=PageReply)
+async def get_page(services: ServicesDep) -> PageReply:
+    """The controls of webui's page that clients read names from, and no others."""
+    loras = [info.name for info in services.library.networks.networks()]
+    choices = (
+        # AIYA takes "" out of the list without asking whether it is there
+        ("setting_sd_lora", ["", "None", *loras]),
+        ("setting_sd_hypernetwork", ["None"]),
+        ("txt2img_hr_upscaler", [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]),
+        ("extras_upscaler_1", list(PIXEL_UPSCALERS)),
+        ("extras_upscaler_2", list(PIXEL_UPSCALERS)),
+        ("script_list", _titles("txt2img")),
+        ("script_list", _titles("img2img")),
+    )
+    components = [
+        PageComponent(id=number, props=PageProps(elem_id=elem_id, choices=names))
+        for number, (elem_id, names) in enumerate(choices, start=1)
+    ]
+    return PageReply(version=GRADIO, components=components)
+
+
+def _titles(mode: Mode) -> list[str]:
+    return ["None", *(script.title for script in scripts(mode))]
