@@ -22,7 +22,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """One flag; `home` is the default of a path as a template over `{data}` and `{models}`."""
+    """One flag; `home` is the default of a path as a template over `{data}` and `{models}`,
+    of paths as several with a space between."""
 
     name: str
     kind: Kind = Kind.SWITCH
@@ -118,9 +119,9 @@ _FOLDERS = (
     Flag(
         name="--styles-file",
         kind=Kind.PATHS,
-        home="{data}/styles.csv",
+        home="{data}/styles.csv {data}/styles_integrated.csv",
         group=FOLDERS,
-        help="file of prompt styles; may be given more than once",
+        help="file of prompt styles, or a pattern; may be given more than once",
     ),
 )
 

@@ -204,8 +204,8 @@ def _read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     homes["models"] = str(values["models_dir"] or Path(homes["data"]) / "models")
     for flag in FLAGS:
         if flag.home and not values[flag.dest]:
-            home = Path(flag.home.format(**homes))
-            values[flag.dest] = (home,) if flag.kind is Kind.PATHS else home
+            paths = tuple(Path(home.format(**homes)) for home in flag.home.split())
+            values[flag.dest] = paths if flag.kind is Kind.PATHS else paths[0]
     idle = [flag for flag in FLAGS if not flag.used]
     # argparse leaves objects; that every row of the table fits its field is a test.
     settings = Settings(

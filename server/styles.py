@@ -12,6 +12,9 @@ log = structlog.get_logger(__name__)
 _PLACE = "{prompt}"
 
 
+_DIVIDER_WIDTH = 40
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """A style: what it adds to the prompt and to the negative prompt."""
@@ -22,17 +25,34 @@ class Style:
 
 
 def read_styles(files: Sequence[Path]) -> dict[str, Style]:
-    """The styles of some csv files by name, the first of a name; a `*` in a file's name matches.
+    """The styles of some csv files by name; `*` and `?` in a file's name match.
 
     Columns are name, prompt (in old files: text) and negative_prompt. Rows whose name begins with
-    `#` are comments. A file that cannot be read costs a warning.
+    `#` are comments. Of two styles of a name the later has the earlier's place. A file that cannot
+    be read costs a warning.
     """
-    styles: dict[str, Style] = {}
+    return {name: style for name, style in list_styles(files).items() if style is not None}
+
+
+def list_styles(files: Sequence[Path]) -> dict[str, Style | None]:
+    """The styles as `read_styles`; where there are several files, each after a divider (None)."""
+    found = _found(files)
+    listed: dict[str, Style | None] = {}
+    for path in found:
+        if len(found) > 1:
+            listed[f" {path.stem.upper()} ".center(_DIVIDER_WIDTH, "-")] = None
+        listed.update((style.name, style) for style in _rows(path))
+    return listed
+
+
+def _found(files: Sequence[Path]) -> list[Path]:
+    """The files there are, each once."""
+    found: dict[Path, None] = {}
     for file in files:
-        for path in sorted(file.parent.glob(file.name)):
-            for style in _rows(path):
-                styles.setdefault(style.name, style)
-    return styles
+        pattern = "*" in file.name or "?" in file.name
+        matches = sorted(file.parent.glob(file.name)) if pattern else [file]
+        found.update((path, None) for path in matches if path.is_file())
+    return list(found)
 
 
 def _rows(path: Path) -> Iterator[Style]:

@@ -24,7 +24,7 @@ from server.schemas.img2img import Img2ImgRequest
 from server.schemas.txt2img import Txt2ImgRequest
 from server.services import Services
 from server.settings import parse
-from server.tools import Restorer, Tools
+from server.tools import Tools
 
 from ..models.files import one_tensor
 from .fakes import FakeCatalog, FakeDevice, image, library
