@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from fastapi import HTTPException, Request, Response
@@ -14,7 +15,7 @@ from extensions.registry import NO_HOOKS, Hooks
 from pipelines.watch import Watch
 
 from . import reply
-from .choosing import network_name
+from .choosing import kept_overrides, network_name
 from .disconnect import cancelled_on_disconnect
 from .generation import Drawn, draw, options_of
 from .infotext_request import filled
@@ -46,8 +47,6 @@ async def answer(
     """Carry out a request of a route and answer when its pictures are done."""
     body, lost = await _filled(body, services)
     script, named = selected(mode, body), hooks(mode, body)
-    if not body.override_settings_restore_afterwards:
-        services.options.set(body.override_settings or {}, save=False)
     try:
         async with services.jobs.accepted(mode, Watch(), body.force_task_id) as job:
             hooked = NO_HOOKS
@@ -57,6 +56,7 @@ async def answer(
             async with cancelled_on_disconnect(request, job.watch):
                 if script is None:
                     drawn = await draw(services, job, body, hooked)
+                    await _keep(body, services)
                     made = await _plain(body, drawn, job, services.options.current)
                 else:
                     run = ScriptRun(services=services, job=job, request=body, hooks=hooked)
@@ -79,6 +79,13 @@ async def _filled(
     )
 
 
+async def _keep(body: GenerationRequest, services: Services) -> None:
+    """Let the overrides stay that are to: those of a job that went well, until the server stops."""
+    kept = kept_overrides(body, services.library)
+    if kept:
+        await asyncio.to_thread(partial(services.options.set, kept, save=False))
+
+
 def _reply(body: GenerationRequest, made: _Made, job: Job, lost: tuple[str, ...]) -> Response:
     content = GenerationReply(images=made.pictures, parameters=body.echo(), info=made.info)
     return Response(
@@ -99,6 +106,7 @@ async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, writing: Optio
 async def _scripted(script: Selected, run: ScriptRun) -> _Made:
     """What a script makes of any number of generations."""
     made = await run.run(script.script, script.args)
+    await _keep(run.request, run.services)
     pictures: list[str] = []
     if run.request.send_images:
         texts = [image.info.get("parameters") for image in made.images]

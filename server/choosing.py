@@ -50,6 +50,19 @@ def model_choice(
     return choice, missed + unknown
 
 
+def kept_overrides(request: GenerationRequest, library: Library) -> dict[str, object]:
+    """The overrides of a request that stay in force after it: none, unless it says so.
+
+    A checkpoint is kept under its title, and not at all where it is not there.
+    """
+    if request.override_settings_restore_afterwards:
+        return {}
+    kept = dict(request.override_settings or {})
+    name = kept.pop("sd_model_checkpoint", None)
+    found = library.checkpoints.find(name) if isinstance(name, str) else None
+    return kept if found is None else {**kept, "sd_model_checkpoint": found.title}
+
+
 def merging(request: GenerationRequest, options: Options, *, hires: bool = False) -> float:
     """The share of tokens to merge: the setting for the kind of pass, else the general one."""
     general = options.token_merging_ratio

@@ -22,8 +22,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """One flag; `home` is the default of a path as a template over `{data}` and `{models}`,
-    of paths as several with a space between."""
+    """One flag; `home` is the default of a path as a template over `{data}` and `{models}`.
+
+    Of `Kind.PATHS` it may be several, with a space between.
+    """
 
     name: str
     kind: Kind = Kind.SWITCH

@@ -12,8 +12,9 @@ from starlette.testclient import TestClient
 from models.catalog import CheckpointInfo
 from models.choice import ModelChoice
 from server import errors, middleware
-from server.api import catalog, cmd_flags, docs, memory, options, ping, png_info, samplers
+from server.api import catalog, cmd_flags, docs, login, memory, options, ping, png_info, samplers
 from server.jobs import JobQueue
+from server.option_rules import Rules
 from server.options import OptionsStore
 from server.schemas.txt2img import Txt2ImgReply, Txt2ImgRequest
 from server.services import Services
@@ -48,12 +49,14 @@ class Loader:
     """A job queue that loads nothing, unless told to fail."""
 
     loaded: list[str] = field(default_factory=list)
+    choices: list[ModelChoice] = field(default_factory=list)
     failure: Exception | None = None
 
     async def load(self, choice: ModelChoice) -> None:
         if self.failure is not None:
             raise self.failure
         self.loaded.append(choice.checkpoint.name)
+        self.choices.append(choice)
 
     def device_memory(self) -> dict[str, Any]:
         return {"error": "unavailable"}
@@ -94,20 +97,24 @@ async def broken() -> None:
     raise KeyError("x")
 
 
-def wire(folder: Path, argv: Sequence[str] = ()) -> Wire:
+def wire(
+    folder: Path,
+    argv: Sequence[str] = (),
+    checkpoints: Sequence[CheckpointInfo] = (CIRCLES, SQUARES),
+) -> Wire:
     """A fresh app started with `argv` whose data lie in `folder`."""
     settings = parse([*argv, "--data-dir", str(folder)])
-    shelf, loader = FakeCatalog(CIRCLES, SQUARES), Loader()
+    shelf, loader = FakeCatalog(*checkpoints), Loader()
     app = FastAPI(title="Darkroom", docs_url=None, redoc_url=None, strict_content_type=False)
     app.state.services = Services(
         settings=settings,
-        options=OptionsStore(settings.config_path),
+        options=OptionsStore(settings.config_path, Rules.of(settings)),
         library=library(shelf, folder),
         jobs=cast(JobQueue, loader),
     )
     errors.install(app)
     middleware.install(app, settings)
-    for module in (catalog, cmd_flags, docs, memory, options, ping, png_info, samplers):
+    for module in (catalog, cmd_flags, docs, login, memory, options, ping, png_info, samplers):
         app.include_router(module.router)
     app.include_router(echoing)
     client = TestClient(app, raise_server_exceptions=False)
