@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_GONE = "the client has gone"
+_GONE = "the job was cancelled"
 _STOPPING = "the server is stopping"
 
 
@@ -206,7 +206,13 @@ class Engine:
     def _preview(self, run: Run) -> None:
         """Show the newest latents; a look that fails is no reason to end the job."""
         watch = run.watch
-        pixels, error = _attempt(preview.draw, self._stage.checkpoint, watch.denoised)
+        pixels, error = _attempt(
+            preview.draw,
+            self._stage.checkpoint,
+            watch.denoised,
+            watch.preview_method,
+            self._approx,
+        )
         if error is not None:
             log.warning("preview failed", error=repr(error))
         else:

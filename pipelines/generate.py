@@ -71,6 +71,7 @@ def generation(plan: Plan, watch: Watch) -> Stepping[Generated]:
             assert isinstance(plan, Txt2ImgPlan)
             latents = yield from _txt2img(batch, plan, traits, watch, effects)
         pixels = yield Decode(latents, plan.vae_methods.decode)
+        watch.finished(pixels)
         for i, each in enumerate(pixels):
             kept = _ends(plan, start, latents, i)
             done.images.append(GeneratedImage(index=batch.start + i, pixels=each, latents=kept))

@@ -2,12 +2,18 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from .plan import VaeMethod
+
+ONLY_FINISHED = -1
+"""In place of a number of steps between previews: only batches that are done are shown."""
 
 
 class Cancelled(RuntimeError):
@@ -27,9 +33,10 @@ class Progress:
     """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it.
 
     `batch` is the one under way (from 0), `passes` those of a batch; `done` counts all passes that
-    have ended.
+    have ended. `plans` is how many the job carries out, as far as is known.
     """
 
+    plans: int
     batch: int
     batch_count: int
     passes: int
@@ -50,7 +57,7 @@ class Watch:
     def __init__(
         self, *, batch_count: int = 0, steps: int = 1, preview_every: int = 0, passes: int = 1
     ) -> None:
-        """Watch batches of `passes` passes; a preview every `preview_every` steps (0: none)."""
+        """Watch batches of `passes` passes; previews as in `begin_plan`."""
         self._lock = threading.Lock()
         self._batch_count = batch_count
         self._passes = passes
@@ -60,6 +67,7 @@ class Watch:
         self._step = 0
         self._steps = steps
         self._preview_every = preview_every
+        self._preview_method: VaeMethod = "Approx NN"
         self._preview_wanted = False
         self._preview_step = 0
         self._preview: Preview | None = None
@@ -67,6 +75,7 @@ class Watch:
         self._skipped = False
         self._cancelled = False
         self._started: float | None = None
+        self._tell: Callable[[], None] | None = None
         #: the newest denoised latents of the batch under way: owned by the device thread
         self.denoised: Any = None
 
@@ -105,17 +114,43 @@ class Watch:
         with self._lock:
             self._plans = max(count, 1)
 
-    def begin_plan(self, *, batch_count: int, passes: int, steps: int, preview_every: int) -> None:
-        """A plan of these numbers comes next; those before it count as done."""
+    def begin_plan(
+        self,
+        *,
+        batch_count: int,
+        passes: int,
+        steps: int,
+        preview_every: int,
+        preview_method: "VaeMethod" = "Approx NN",
+    ) -> None:
+        """A plan of these numbers comes next; those before it count as done.
+
+        `preview_every` steps a preview is drawn by `preview_method` (0: none, or `ONLY_FINISHED`).
+        """
         with self._lock:
             self._earlier = -(-self._done // passes)
             self._batch_count = max(self._earlier + batch_count, batch_count * self._plans)
             self._passes, self._steps, self._preview_every = passes, steps, preview_every
+            self._preview_method = preview_method
+
+    def when_begun(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once, from the device thread, when the engine takes the job up."""
+        with self._lock:
+            self._tell = tell
 
     def begin(self) -> None:
         """The engine has taken the job up."""
         with self._lock:
             self._started = self._started or time.monotonic()
+            tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def end(self) -> None:
+        """The job is over: what it has shown is dropped, its numbers stay."""
+        with self._lock:
+            self._preview, self._preview_wanted, self.denoised = None, False, None
+            self._tell = None
 
     def begin_batch(self, index: int) -> None:
         """Batch `index` starts; a skip of the one before is done with."""
@@ -145,6 +180,7 @@ class Watch:
         """How far the job is."""
         with self._lock:
             return Progress(
+                plans=self._plans,
                 batch=self._done // self._passes,
                 batch_count=self._batch_count,
                 passes=self._passes,
@@ -171,6 +207,16 @@ class Watch:
                 and self.denoised is not None
                 and self._step - self._preview_step >= self._preview_every
             )
+
+    @property
+    def preview_method(self) -> "VaeMethod":
+        """How previews are drawn."""
+        return self._preview_method
+
+    def finished(self, pixels: "NDArray[np.uint8]") -> None:
+        """The pictures of a batch, uint8 [N,H,W,3]; they are the preview where no other is."""
+        if self._preview_every == ONLY_FINISHED:
+            self.show(pixels)
 
     def show(self, pixels: "NDArray[np.uint8]") -> None:
         """Give the watchers a new preview."""

@@ -14,7 +14,7 @@ from extensions.protocol import Mode
 from extensions.registry import NO_HOOKS, Hooks
 from pipelines.watch import Watch
 
-from . import reply
+from . import remote, reply
 from .choosing import kept_overrides, network_name
 from .disconnect import cancelled_on_disconnect
 from .generation import Drawn, draw, options_of
@@ -49,17 +49,18 @@ async def answer(
     script, named = selected(mode, body), hooks(mode, body)
     try:
         async with services.jobs.accepted(mode, Watch(), body.force_task_id) as job:
+            asked = await remote.with_pictures(body, services.options.current)
             hooked = NO_HOOKS
             if named:
-                wanted = await asyncio.to_thread(wanted_of, body, options_of(services))
+                wanted = await asyncio.to_thread(wanted_of, asked, options_of(services))
                 hooked = Hooks(named, wanted)
             async with cancelled_on_disconnect(request, job.watch):
                 if script is None:
-                    drawn = await draw(services, job, body, hooked)
+                    drawn = await draw(services, job, asked, hooked)
                     await _keep(body, services)
                     made = await _plain(body, drawn, job, services.options.current)
                 else:
-                    run = ScriptRun(services=services, job=job, request=body, hooks=hooked)
+                    run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
                     made = await _scripted(script, run)
             return _reply(body, made, job, lost)
     except QueueFull as error:

@@ -26,6 +26,7 @@ from pipelines.watch import Cancelled
 from .imagecodec import BadImage, BadImageFormat, RemoteImage
 from .option_rules import FrozenOption
 from .options import BadOption
+from .remote import BadAddress, LocalAddress, RequestsForbidden
 
 
 class ApiError(Exception):
@@ -71,6 +72,11 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),
         RemoteImage: Answer(status=500, error="HTTPException", detail="Requests not allowed"),
+        RequestsForbidden: Answer(status=500, error="HTTPException", detail="Requests not allowed"),
+        LocalAddress: Answer(
+            status=500, error="HTTPException", detail="Request to local resource not allowed"
+        ),
+        BadAddress: Answer(status=500, error="HTTPException", detail="Invalid image url"),
         BadImageFormat: Answer(status=500, error="HTTPException", detail="Invalid image format"),
     }
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from . import infotext as infotexts
@@ -28,6 +29,7 @@ MAX_INFOTEXT = 2**18
 _FORMATS: Mapping[str, str] = MappingProxyType(
     {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 )
+_SCHEMES = ("http://", "https://")
 _UNICODE = b"UNICODE\0"
 _JPEG_SEGMENT = 65_533
 """Bytes a JPEG's EXIF block can have."""
@@ -75,7 +77,7 @@ class BadImage(ValueError):
 
 
 class RemoteImage(ValueError):
-    """A client sent an address in place of a picture, and the server fetches none."""
+    """A client sent an address where the server fetches none (`server.remote` is where it does)."""
 
     def __init__(self, address: str) -> None:
         super().__init__(f"{address[:80]!r} is an address; send the picture itself, in base64")
@@ -130,13 +132,16 @@ def to_base64(data: bytes) -> str:
 def decode(text: str) -> Image.Image:
     """A client's picture from base64, with or without `data:image/...;base64,`, fully loaded.
 
-    It is turned upright as its EXIF says; of an animation it is the first frame.
+    It is turned upright as its EXIF says; of an animation it is the first frame. 16 bits of grey
+    become 8, the rest keeps its mode.
 
     Raises:
         BadImage: not base64, not a picture of `READABLE`, truncated, or too large to unpack.
         RemoteImage: an http(s) address.
     """
     image = ImageOps.exif_transpose(_opened(_bytes(text)))
+    if image.mode.startswith("I"):
+        return _in_8_bits(image)
     if image.mode in ("P", "RGB") and isinstance(image.info.get("transparency"), bytes):
         return image.convert("RGBA")
     return image
@@ -162,8 +167,23 @@ def metadata(text: str) -> tuple[str, dict[str, Any]]:
     return infotext, ({"parameters": infotext} if infotext else {}) | items
 
 
+def is_address(text: str) -> bool:
+    """Whether a client sent the address of a picture rather than the picture."""
+    return text.startswith(_SCHEMES)
+
+
+def check_header(data: bytes) -> None:
+    """Raise `BadImage` for what does not begin as a picture that we read."""
+    try:
+        _sized(data).close()
+    except BadImage:
+        raise
+    except _BROKEN as error:
+        raise BadImage(f"not a picture of {', '.join(READABLE)}: {error}") from error
+
+
 def _bytes(text: str) -> bytes:
-    if text.startswith(("http://", "https://")):
+    if is_address(text):
         raise RemoteImage(text)
     if text.startswith("data:image/"):
         _, comma, text = text.partition(",")
@@ -176,17 +196,31 @@ def _bytes(text: str) -> bytes:
         raise BadImage(f"not base64: {error}") from error
 
 
+def _sized(data: bytes) -> Image.Image:
+    """A picture of a size that we unpack, not yet unpacked."""
+    image = Image.open(io.BytesIO(data), formats=READABLE)
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} in all")
+    return image
+
+
 def _opened(data: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=READABLE)
-        if image.width * image.height > MAX_PIXELS:
-            raise BadImage(f"{image.width}x{image.height} pixels; at most {MAX_PIXELS} in all")
+        image = _sized(data)
         image.load()
     except BadImage:
         raise
     except _BROKEN as error:
         raise BadImage(f"not a picture of {', '.join(READABLE)}: {error}") from error
     return image
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey; Pillow's own conversion would cut off what is above 255."""
+    levels = np.clip(np.asarray(image), 0, 65_535)
+    grey = Image.fromarray(np.rint(levels / 257).astype(np.uint8))
+    grey.info = image.info
+    return grey
 
 
 def _exif(infotext: str | None) -> bytes:

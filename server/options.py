@@ -162,7 +162,7 @@ class Options:
         return {key: self._value(key) for key in defaults()}
 
     def with_overrides(self, changes: Mapping[str, object]) -> tuple[Self, tuple[str, ...]]:
-        """A copy with `changes` made, and the keys ignored: those unknown or withheld by `rules`.
+        """A copy with `changes` made, and the keys ignored: unknown, or withheld by `rules`.
 
         Null means the default. Values are coerced to the default's type.
 
@@ -179,8 +179,12 @@ class Options:
             flag = self.rules.held_by(key)
             if flag is not None and value != self._value(key):
                 raise FrozenOption(key, flag)
-        ignored = (key for key in changes if key not in known and key not in DERIVED)
+        ignored = (key for key in changes if key not in known and not self._is_told(key, changes))
         return self._changed(known), tuple(ignored)
+
+    def _is_told(self, key: str, changes: Mapping[str, object]) -> bool:
+        """Whether a client only sends back what it was told: there is nothing to ignore."""
+        return key in DERIVED or (key in defaults() and changes[key] == self._value(key))
 
     def _value(self, key: str) -> Any:
         return self.extra[key] if key in self.extra else getattr(self, key)

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from ..schemas.options import FlagsReply
+from ..schemas.options import FlagsReply, flags_as_sent
 from ..services import ServicesDep
 
 router = APIRouter()
@@ -12,4 +12,4 @@ router = APIRouter()
 @router.get("/sdapi/v1/cmd-flags", response_model=FlagsReply)
 async def get_cmd_flags(services: ServicesDep) -> JSONResponse:
     """Every flag by its destination; secrets are not shown."""
-    return JSONResponse(services.settings.cmd_flags())
+    return JSONResponse(flags_as_sent(services.settings.cmd_flags()))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from pipelines.watch import Watch
 
-from .. import extras, reply
+from .. import extras, remote, reply
 from ..disconnect import cancelled_on_disconnect
 from ..extras import Finished
 from ..jobs import QueueFull
@@ -62,6 +62,7 @@ async def _finish(
         async with services.jobs.accepted("extras", watch, None) as job:
             for warning in warnings:
                 log.warning("not honoured", what=warning)
+            pictures = await remote.pictures(pictures, options)
             watch.begin()
             async with cancelled_on_disconnect(request, watch):
                 finished = await asyncio.to_thread(

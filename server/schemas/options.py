@@ -5,18 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from ..flags import FLAGS, Kind
+from ..flags import FLAGS, Flag, Kind
 from ..option_table import NOTES, defaults
 from .base import Reply
 
-_FLAG_TYPES: Mapping[Kind, Any] = {
-    Kind.SWITCH: bool,
-    Kind.TEXT: str | None,
-    Kind.INTEGER: int | None,
-    Kind.PATH: str | None,
-    Kind.WORDS: list[Any] | None,
-    Kind.PATHS: list[Any] | None,
-}
+_LISTS = (Kind.WORDS, Kind.PATHS)
 
 
 def _option_type(default: object) -> Any:
@@ -36,10 +29,16 @@ def _option_type(default: object) -> Any:
 _OPTIONS: Mapping[str, Any] = {
     key: (_option_type(default), default) for key, default in {**defaults(), **NOTES}.items()
 }
-_FLAGS: Mapping[str, Any] = {
-    flag.dest: (_FLAG_TYPES[flag.kind], False if flag.kind is Kind.SWITCH else None)
-    for flag in FLAGS
-}
+
+
+def _flag(flag: Flag) -> Any:
+    """As the reference tells it: the type of the default, text where there is none."""
+    if flag.kind in _LISTS:
+        return list[Any], []
+    return (str | None, None) if flag.default is None else (type(flag.default), flag.default)
+
+
+_FLAGS: Mapping[str, Any] = {flag.dest: _flag(flag) for flag in FLAGS}
 
 OptionsReply: type[BaseModel] = create_model("Options", __base__=Reply, **_OPTIONS)
 """Every setting; all optional, as the reference has them."""
@@ -52,4 +51,13 @@ def as_sent(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` as the reference sends them: its typed numbers as fractions (80 as 80.0)."""
     return {
         key: float(value) if _OPTIONS[key][0] is float else value for key, value in settings.items()
+    }
+
+
+def flags_as_sent(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """`flags` as the reference sends them: numbers without a default of their own as text."""
+    numbers = {flag.dest for flag in FLAGS if flag.kind is Kind.INTEGER and flag.default is None}
+    return {
+        dest: str(value) if dest in numbers and value is not None else value
+        for dest, value in flags.items()
     }

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from pipelines.watch import Watch
+from pipelines.watch import ONLY_FINISHED, Watch
 
 PIXELS = np.zeros((1, 2, 2, 3), np.uint8)
 
@@ -247,3 +247,43 @@ def test_an_interrupt_ends_the_plans_to_come() -> None:
     watched.interrupt()
     watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
     assert watched.interrupted
+
+
+def test_who_waits_for_the_start_is_told_once() -> None:
+    watched, told = Watch(), []
+    watched.when_begun(lambda: told.append(watched.progress().started is not None))
+    watched.begin()
+    watched.begin()
+    assert told == [True]
+
+
+def test_what_is_over_shows_nothing_and_keeps_its_numbers() -> None:
+    watched = watch(every=1)
+    watched.begin()
+    watched.begin_batch(2)
+    watched.stepped(4, "latents")
+    watched.show(PIXELS)
+    watched.interrupt()
+    watched.end()
+    assert watched.denoised is None
+    assert watched.want_preview() is None
+    now = watched.progress()
+    assert (now.batch, now.steps, now.interrupted) == (2, 10, True)
+
+
+@pytest.mark.parametrize(("every", "shown"), [(ONLY_FINISHED, True), (0, False), (2, False)])
+def test_finished_pictures_are_shown_where_nothing_else_is(every: int, shown: bool) -> None:
+    watched = watch(every=every)
+    watched.want_preview()
+    watched.stepped(1, "latents")
+    assert not watched.preview_due()
+    watched.finished(PIXELS)
+    assert (watched.want_preview() is not None) == shown
+
+
+def test_a_plan_says_how_it_is_looked_at() -> None:
+    watched = Watch()
+    watched.expect_plans(4)
+    watched.begin_plan(batch_count=1, passes=1, steps=2, preview_every=1, preview_method="TAESD")
+    assert watched.preview_method == "TAESD"
+    assert watched.progress().plans == 4

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from server import middleware
 
-from .wire import Wire
+from .wire import Wire, recorded
 from .wire import wire as build
 
 PAGE = "http://page.example"
@@ -59,6 +59,64 @@ def test_no_origin_is_allowed_unless_listed(wire: Wire, tmp_path: Path) -> None:
         assert answer.headers["access-control-allow-credentials"] == "true"
         other = client.get("/sdapi/v1/samplers", headers={"Origin": "http://b.other"})
         assert "access-control-allow-origin" not in other.headers
+
+
+def test_errors_may_be_read_by_listed_pages_alone(tmp_path: Path) -> None:
+    client = build(tmp_path, ["--cors-allow-origins", PAGE]).client
+    for path in ("/broken", "/nope", "/sdapi/v1/txt2img"):
+        body = {"steps": "many"}
+        answer = client.post(path, json=body, headers={"Origin": PAGE})
+        assert answer.status_code in (404, 422, 500)
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        other = client.post(path, json=body, headers={"Origin": "http://b.other"})
+        assert other.status_code == answer.status_code
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_pages_may_read_our_own_headers(tmp_path: Path) -> None:
+    client = build(tmp_path, ["--cors-allow-origins", PAGE]).client
+    answer = client.get("/sdapi/v1/samplers", headers={"Origin": PAGE})
+    exposed = answer.headers["access-control-expose-headers"]
+    assert {"X-Task-Id", "X-Darkroom-Warning"} <= set(exposed.split(", "))
+
+
+@pytest.mark.parametrize("name", ["options_method_txt2img", "head_samplers"])
+def test_without_a_preflight_these_methods_are_not_allowed(wire: Wire, name: str) -> None:
+    record = recorded(name)
+    answer = wire.ask(record)
+    assert (answer.status_code, answer.headers["allow"]) == (
+        405,
+        record["response_headers"]["allow"],
+    )
+
+
+def test_every_route_answers_a_preflight(tmp_path: Path) -> None:
+    client = build(tmp_path, ["--cors-allow-origins", f"{PAGE}/"]).client
+    routes = client.get("/openapi.json").json()["paths"]
+    for path in (*routes, "/sdapi/v1/options/", "/sdapi/v1/extra-single-image/"):
+        asked = {
+            "Origin": PAGE,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+            "Access-Control-Request-Private-Network": "true",
+        }
+        answer = client.options(path, headers=asked)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, PAGE)
+        assert answer.headers["access-control-allow-private-network"] == "true"
+        refused = client.options(path, headers=asked | {"Origin": "http://b.other"})
+        assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["//sdapi/v1/options", "/sdapi//v1/options", "/sdapi/v1/options;x"]
+)
+def test_paths_are_taken_as_they_are(wire: Wire, path: str) -> None:
+    answer = wire.client.get(f"http://testserver{path}")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+
+
+def test_the_front_page_can_be_probed(wire: Wire) -> None:
+    assert wire.client.head("/").status_code == wire.client.get("/").status_code == 200
 
 
 def test_preflight_needs_no_credentials_and_redirects_carry_cors(tmp_path: Path) -> None:

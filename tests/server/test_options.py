@@ -6,7 +6,10 @@ from threading import Thread
 
 import pytest
 
-from server.options import BadConfig, BadOption, Options, OptionsStore, defaults
+from server.option_rules import FrozenOption, Rules
+from server.option_table import defaults, sections
+from server.options import BadConfig, BadOption, Options, OptionsStore
+from server.settings import parse
 
 from .wire import recorded
 
@@ -46,6 +49,9 @@ def test_wire_order_is_the_tables() -> None:
         ("sd_model_checkpoint", "a.safetensors", "a.safetensors"),
         ("quicksettings_list", [1, "b"], ["1", "b"]),
         ("randn_source", None, "GPU"),
+        ("upscaler_for_img2img", None, None),
+        ("notification_volume", "12", 12),
+        ("send_seed", "No", False),
     ],
 )
 def test_values_take_the_defaults_type(key: str, given: object, expected: object) -> None:
@@ -63,6 +69,15 @@ def test_values_take_the_defaults_type(key: str, given: object, expected: object
         ("eta_ddim", float("nan")),
         ("sd_model_checkpoint", {"a": 1}),
         ("samples_format", "\ud800"),
+        ("samples_format", "x" * 65_537),
+        ("samples_format", ["png"]),
+        ("quicksettings_list", [["a"]]),
+        ("quicksettings_list", ["a"] * 10_001),
+        ("n_rows", "9" * 400),
+        ("n_rows", 10**400),
+        ("n_rows", float("inf")),
+        ("eta_ddim", 10**400),
+        ("eta_ddim", "1e999"),
     ],
 )
 def test_values_of_another_type_are_refused(key: str, given: object) -> None:
@@ -87,6 +102,54 @@ def test_fetching_pictures_is_no_clients_choice() -> None:
     )
     assert (changed.api_forbid_local_requests, changed.api_useragent) == (True, "")
     assert ignored == ("api_forbid_local_requests", "api_useragent")
+
+
+def test_what_is_sent_back_as_told_is_not_called_ignored() -> None:
+    options = Options.defaults()
+    told = options.as_wire() | {"sd_checkpoint_hash": "0" * 64}
+    assert options.with_overrides(told) == (options, ())
+    assert options.with_overrides(told | {"api_useragent": "x"})[1] == ("api_useragent",)
+
+
+def test_every_setting_has_the_section_of_the_references_page() -> None:
+    assert list(sections()) == list(defaults())
+    expected = {
+        "notification_volume": "saving-images",
+        "outdir_save": "saving-paths",
+        "CLIP_stop_at_last_layers": "sd",
+        "sd_vae": "vae",
+        "overlay_inpaint": "img2img",
+        "s_noise": "sampler-params",
+        "show_progress_type": "ui",
+        "quicksettings_list": "ui",
+        "add_version_to_infotext": "infotext",
+        "disabled_extensions": "",
+        "lora_preferred_name": "extra_networks",
+        "lora_functional": "compatibility",
+        "enable_prompt_comments": "sd",
+        "SWIN_tile": "upscaling",
+    }
+    assert {key: sections()[key] for key in expected} == expected
+
+
+def test_rules_hold_for_overrides_and_for_the_store(tmp_path: Path) -> None:
+    flags = ["--freeze-specific-settings", "tiling, send_seed", "--hide-ui-dir-config"]
+    store = OptionsStore(tmp_path / "config.json", Rules.of(parse(flags)))
+    assert store.current.with_overrides({"tiling": "false", "outdir_save": "/x"}) == (
+        store.current,
+        ("outdir_save",),
+    )
+    for refused in (lambda: store.current.with_overrides({"tiling": True}),
+                    lambda: store.set({"save_txt": True, "send_seed": False})):  # fmt: skip
+        with pytest.raises(FrozenOption, match="--freeze-specific-settings"):
+            refused()
+    assert store.current.extra["save_txt"] is False
+
+
+def test_frozen_settings_are_read_from_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"tiling": true}')
+    assert OptionsStore(config, Rules(all_frozen=True)).current.tiling is True
 
 
 def test_changes_outlive_the_store(tmp_path: Path) -> None:
@@ -140,6 +203,14 @@ def test_unsaved_changes_stay_in_memory(tmp_path: Path) -> None:
     store.set({"tiling": True}, save=False)
     assert store.current.tiling is True
     assert not (tmp_path / "config.json").exists()
+
+
+def test_an_unsaved_change_is_saved_when_it_is_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    store = OptionsStore(config)
+    store.set({"tiling": True}, save=False)
+    store.set({"tiling": True})
+    assert json.loads(config.read_text()) == {"tiling": True}
 
 
 def test_concurrent_changes_all_arrive(tmp_path: Path) -> None:

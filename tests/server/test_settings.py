@@ -25,7 +25,7 @@ def spelling(flag: Flag) -> list[str]:
     value = {Kind.SWITCH: [], Kind.INTEGER: ["3"]}.get(flag.kind, ["all"])
     if flag.choices:
         value = [flag.choices[-1]]
-    if flag.name == "--api-auth":
+    if flag.name in ("--api-auth", "--gradio-auth"):
         value = ["user:password"]
     if flag.name == "--device":
         value = ["cuda:1"]
@@ -41,7 +41,9 @@ def test_the_table_fits_the_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "flag", [flag for flag in FLAGS if "tls" not in flag.name], ids=lambda flag: flag.dest
+    "flag",
+    [flag for flag in FLAGS if "tls" not in flag.name and flag.name != "--gradio-auth-path"],
+    ids=lambda flag: flag.dest,
 )
 def test_every_flag_is_read_into_a_value_of_its_kind(flag: Flag) -> None:
     settings = parse(spelling(flag))
@@ -81,7 +83,25 @@ def test_secrets_are_not_reported() -> None:
     assert "hush" not in json.dumps(flags)
     assert flags["api_auth"] == flags["gradio_auth"] == flags["ngrok"] == REDACTED
     assert parse([]).cmd_flags()["api_auth"] is None
-    assert settings.credentials == (("ann", "hush1"),)
+    assert settings.credentials == (("ann", "hush1"), ("bob", "hush2"))
+
+
+def test_users_may_stand_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = tmp_path / "users"
+    users.write_text("ann:1, bob:2\n\ncy:3:4\n", "utf-8")
+    settings = parse(["--gradio-auth-path", str(users), "--api-auth", "dan:5"])
+    assert settings.credentials == (("dan", "5"), ("ann", "1"), ("bob", "2"), ("cy", "3:4"))
+    assert settings.cmd_flags()["gradio_auth_path"] == REDACTED
+    users.write_text("ann", "utf-8")
+    told = refusal(capsys, "--gradio-auth-path", str(users))
+    assert told == "--gradio-auth-path: the form is user:password[,user:password]"
+    assert "No such file" in refusal(capsys, "--gradio-auth-path", str(tmp_path / "none"))
+
+
+def test_a_pattern_of_origins_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "--cors-allow-origins-regex", "[").startswith(
+        "--cors-allow-origins-regex: unterminated"
+    )
 
 
 def test_the_users_own_command_line() -> None:
@@ -113,7 +133,7 @@ def test_folders_follow_the_data_folder(tmp_path: Path) -> None:
     assert settings.lora_dir == tmp_path / "models" / "Lora"
     assert settings.embeddings_dir == tmp_path / "embeddings"
     assert settings.config_path == tmp_path / "config.json"
-    assert settings.styles_file == (tmp_path / "styles.csv",)
+    assert settings.styles_file == (tmp_path / "styles.csv", tmp_path / "styles_integrated.csv")
     assert settings.cache_path.parent == tmp_path
     assert settings.accepted["hypernetwork_dir"] == tmp_path / "models" / "hypernetworks"
 
