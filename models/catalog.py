@@ -170,7 +170,7 @@ class Catalog:
         if not self._hashing or info.sha256 is not None:
             return info
         with self._hash_lock:
-            digest = self._hashes.get(info.path) or self._compute(info.path)
+            digest = self._compute(info.path)
         hashed = replace(info, sha256=digest)
         with self._lock:
             self._index = _Index.of(
@@ -180,32 +180,19 @@ class Catalog:
 
     def _compute(self, path: Path) -> str:
         try:
-            before = path.stat()
-            with tqdm(
-                total=before.st_size,
-                desc=f"hashing {path.name}",
-                unit="B",
-                unit_scale=True,
-                delay=1,
-                disable=None,
-            ) as bar:
-                digest = sha256(path, bar.update)
-            after = path.stat()
+            return self._hashes.known(path, _shown_sha256)
         except OSError as error:
             raise CheckpointNotFound(path, f"cannot be read ({error.strerror})") from error
-        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            self._hashes.put(path, before, digest)
-        return digest
 
     def _found(self) -> Iterator[CheckpointInfo]:
         if self._explicit is not None:
-            self._check(self._explicit)
+            check_file(self._explicit, (PICKLE,), allow_pickle=self.allow_pickle)
             yield self._info(self._explicit)
         for root in self._roots:
             for path in walk(root):
                 if self._wanted(path):
                     try:
-                        self._check(path)
+                        check_file(path, (PICKLE,), allow_pickle=self.allow_pickle)
                         yield self._info(path)
                     except CheckpointError as error:
                         _warn_skipped(path, error.reason)
@@ -215,20 +202,6 @@ class Catalog:
         if Path(path.stem).suffix.lower() == ".vae":
             return False
         return suffix == SAFETENSORS or (suffix == PICKLE and self.allow_pickle)
-
-    def _check(self, path: Path) -> None:
-        if not os.path.isfile(path):
-            raise CheckpointNotFound(path, "no such file")
-        if not is_text(path):
-            raise CorruptCheckpoint(path, "its name is not UTF-8")
-        suffix = path.suffix.lower()
-        if suffix == SAFETENSORS:
-            if not read_header(path).tensors:
-                raise CorruptCheckpoint(path, "holds no tensors")
-        elif suffix != PICKLE:
-            raise CorruptCheckpoint(path, f"is neither {SAFETENSORS} nor {PICKLE}")
-        elif not self.allow_pickle:
-            raise CorruptCheckpoint(path, "is a pickle; these are read only when allowed by flag")
 
     def _info(self, path: Path) -> CheckpointInfo:
         root = next((root for root in self._roots if path.is_relative_to(root)), path.parent)
@@ -254,6 +227,38 @@ class Catalog:
             put_models_in=[str(root) for root in self._roots],
         )
         return replace(self._info(self._demo), embedded=True)
+
+
+def check_file(path: Path, pickles: Sequence[str], *, allow_pickle: bool) -> None:
+    """Refuse what cannot be a file of weights: safetensors, or one of the `pickles` if allowed.
+
+    Raises CheckpointNotFound and CorruptCheckpoint.
+    """
+    if not os.path.isfile(path):
+        raise CheckpointNotFound(path, "no such file")
+    if not is_text(path):
+        raise CorruptCheckpoint(path, "its name is not UTF-8")
+    suffix = path.suffix.lower()
+    if suffix == SAFETENSORS:
+        if not read_header(path).tensors:
+            raise CorruptCheckpoint(path, "holds no tensors")
+    elif suffix not in pickles:
+        raise CorruptCheckpoint(path, f"is none of {', '.join((SAFETENSORS, *pickles))}")
+    elif not allow_pickle:
+        raise CorruptCheckpoint(path, "is a pickle; these are read only when allowed by flag")
+
+
+def _shown_sha256(path: Path) -> str:
+    """Hash a file; what takes long shows a bar on a terminal. Raises OSError."""
+    with tqdm(
+        total=path.stat().st_size,
+        desc=f"hashing {path.name}",
+        unit="B",
+        unit_scale=True,
+        delay=1,
+        disable=None,
+    ) as bar:
+        return sha256(path, bar.update)
 
 
 def _without_extension(name: str) -> str:

@@ -70,6 +70,20 @@ class HashCache:
                 self._memory[key] = found
             return self._memory[key]
 
+    def known(self, path: Path, compute: Callable[[Path], str]) -> str:
+        """The file's hash: the stored one, else `compute`d and stored. Raises OSError.
+
+        Of a file that changes while it is read the hash is given and not stored.
+        """
+        if stored := self.get(path):
+            return stored
+        before = path.stat()
+        digest = compute(path)
+        after = path.stat()
+        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+            self.put(path, before, digest)
+        return digest
+
     def put(self, path: Path, stat: os.stat_result, digest: str) -> None:
         """Store the hash of the file as it was when `stat` was taken."""
         key = _key(path, stat)

@@ -10,11 +10,10 @@ from types import MappingProxyType
 
 import structlog
 
-from .catalog import PICKLE, SAFETENSORS, SHORT_HASH_DIGITS, CheckpointInfo
-from .errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
-from .folders import is_text, natural, printable, walk
+from .catalog import PICKLE, SAFETENSORS, SHORT_HASH_DIGITS, CheckpointInfo, check_file
+from .errors import CheckpointError, CheckpointNotFound
+from .folders import natural, printable, walk
 from .hashing import HashCache, sha256
-from .header import read_header
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +79,7 @@ class VaeCatalog:
         CorruptCheckpoint for the file named explicitly, and then changes nothing.
         """
         if self._explicit is not None:
-            self._check(self._explicit.path)
+            check_file(self._explicit.path, _PICKLES, allow_pickle=self.allow_pickle)
         found: dict[str, VaeInfo] = {}
         for path in self._candidates():
             first = found.get(path.name)
@@ -89,7 +88,7 @@ class VaeCatalog:
                     _warn_skipped(path, f"same name as {first.path}")
                 continue
             try:
-                self._check(path)
+                check_file(path, _PICKLES, allow_pickle=self.allow_pickle)
             except CheckpointError as error:
                 _warn_skipped(path, error.reason)
             else:
@@ -140,20 +139,13 @@ class VaeCatalog:
         """
         if not self._hashing or info.sha256 is not None:
             return info
-        with self._hash_lock:
-            digest = self._hashes.get(info.path) or self._compute(info.path)
-        return replace(info, sha256=digest)
-
-    def _compute(self, path: Path) -> str:
         try:
-            before = path.stat()
-            digest = sha256(path)
-            after = path.stat()
+            with self._hash_lock:
+                digest = self._hashes.known(info.path, sha256)
         except OSError as error:
-            raise CheckpointNotFound(path, f"cannot be read ({error.strerror})") from error
-        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            self._hashes.put(path, before, digest)
-        return digest
+            reason = f"cannot be read ({error.strerror})"
+            raise CheckpointNotFound(info.path, reason) from error
+        return replace(info, sha256=digest)
 
     def _candidates(self) -> Iterator[Path]:
         for folder in self._dirs:
@@ -166,20 +158,6 @@ class VaeCatalog:
     def _readable(self, path: Path) -> bool:
         suffix = path.suffix.lower()
         return suffix == SAFETENSORS or (suffix in _PICKLES and self.allow_pickle)
-
-    def _check(self, path: Path) -> None:
-        if not os.path.isfile(path):
-            raise CheckpointNotFound(path, "no such file")
-        if not is_text(path):
-            raise CorruptCheckpoint(path, "its name is not UTF-8")
-        suffix = path.suffix.lower()
-        if suffix == SAFETENSORS:
-            if not read_header(path).tensors:
-                raise CorruptCheckpoint(path, "holds no tensors")
-        elif suffix not in _PICKLES:
-            raise CorruptCheckpoint(path, f"is none of {SAFETENSORS}, {', '.join(_PICKLES)}")
-        elif not self.allow_pickle:
-            raise CorruptCheckpoint(path, "is a pickle; these are read only when allowed by flag")
 
     def _named_like(self, checkpoint: CheckpointInfo) -> VaeInfo | None:
         """The checkpoint's namesake, else the first file whose name starts like its stem."""

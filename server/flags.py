@@ -182,8 +182,7 @@ _IDLE_SWITCHES = (
     " --no-download-sd-model --add-stop-route --disable-all-extensions"
     " --disable-extra-extensions --unix-filenames-sanitization --no-prompt-history"
 )
-_IDLE_TEXTS = "--ngrok-region --gradio-img2img-tool --gradio-inpaint-tool --theme"
-_IDLE_SECRETS = "--ngrok --ngrok-options"
+_IDLE_TEXTS = "--gradio-img2img-tool --gradio-inpaint-tool --theme"
 _IDLE_INTEGERS = "--sub-quad-kv-chunk-size --sub-quad-chunk-threshold"
 _IDLE_PATHS = (
     ("--config", ""),
@@ -205,7 +204,9 @@ _IDLE_PATHS = (
 _IDLE = (
     *(Flag(name=name, default=False, used=False) for name in _IDLE_SWITCHES.split()),
     *(Flag(name=name, kind=Kind.TEXT, used=False) for name in _IDLE_TEXTS.split()),
-    *(Flag(name=name, kind=Kind.TEXT, used=False, secret=True) for name in _IDLE_SECRETS.split()),
+    Flag(name="--ngrok", kind=Kind.TEXT, used=False, secret=True),
+    Flag(name="--ngrok-options", kind=Kind.TEXT, default={}, used=False, secret=True),
+    Flag(name="--ngrok-region", kind=Kind.TEXT, default="", used=False),
     *(Flag(name=name, kind=Kind.INTEGER, used=False) for name in _IDLE_INTEGERS.split()),
     *(Flag(name=name, kind=Kind.PATH, home=home, used=False) for name, home in _IDLE_PATHS),
     Flag(name="--gradio-queue", default=True, used=False),

@@ -29,6 +29,9 @@ MAX_INFOTEXT = 2**18
 _FORMATS: Mapping[str, str] = MappingProxyType(
     {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 )
+_SIDES: Mapping[str, int] = MappingProxyType({"PNG": 2**31 - 1, "JPEG": 65_535, "WEBP": 16_383})
+"""Pixels a side can have in a format."""
+
 _SCHEMES = ("http://", "https://")
 _UNICODE = b"UNICODE\0"
 _JPEG_SEGMENT = 65_533
@@ -99,15 +102,26 @@ class Encoding:
     lossless: bool = False
 
 
+def extension(image: Image.Image, encoding: Encoding) -> str:
+    """What a file of the picture is called behind its dot: png where the format cannot hold it.
+
+    Raises:
+        BadImageFormat: as `encode`.
+    """
+    name = encoding.format.lower()
+    if name not in _FORMATS:
+        raise BadImageFormat(encoding.format)
+    return name if max(image.size) <= _SIDES[_FORMATS[name]] else "png"
+
+
 def encode(image: Image.Image, infotext: str | None, encoding: Encoding) -> bytes:
     """The picture as a file, its infotext in PNG text or in the EXIF comment of the others.
 
     Raises:
         BadImageFormat: a format that is not one of png, jpg, jpeg, webp.
     """
-    kind = _FORMATS.get(encoding.format.lower())
-    if kind is None:
-        raise BadImageFormat(encoding.format)
+    kind = _FORMATS[extension(image, encoding)]
+    infotext = None if infotext is None else infotext.encode(errors="replace").decode()
     file = io.BytesIO()
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()

@@ -1,10 +1,12 @@
 """Jobs: who waits, who runs, how far they are, and how a client stops them. Torch-free."""
 
 import asyncio
+import math
 import random
 import string
+import sys
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -21,6 +23,8 @@ from models.embeddings.table import Shelved
 from pipelines.plan import Plan
 from pipelines.watch import Watch
 
+from .kept import Kept, Outcome
+from .line import Line
 from .logging import job_bound
 
 if TYPE_CHECKING:
@@ -28,15 +32,23 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: the ids of this many finished jobs are remembered
-_REMEMBERED = 16
+#: of this many jobs that are over it is remembered how they ended
+_REMEMBERED = 1024
 _ID_LETTERS = string.ascii_uppercase + string.digits
+#: seconds after which a refused client is told to come back, at most and while nothing is known
+_LONGEST_PAUSE, _FIRST_PAUSE = 60, 5
+#: so many jobs are looked back on to tell how long one takes
+_MEASURED = 16
 
 
 class QueueFull(Exception):
-    """As many jobs wait as may; the next one is to come back later."""
+    """As many jobs wait as may; the next one is to come back after `retry_after` seconds.
 
-    def __init__(self, limit: int) -> None:
+    It is refused before anything is done for it, so that coming back does nothing twice.
+    """
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        self.retry_after = retry_after
         super().__init__(f"the queue is full: {limit} jobs are waiting or running")
 
 
@@ -65,13 +77,32 @@ class Device(Protocol):
         """End the device thread."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A live preview as it is sent: its number, and base64 in a format."""
+
+    number: int
+    text: str
+    format: str
+
+
 @dataclass(slots=True, eq=False)
 class Job:
-    """One generation request from its acceptance to its reply."""
+    """One request from its acceptance to its reply.
+
+    `digest` stands for what was asked under an id of the client's, to know the same request again.
+    `clients` are those that wait for the reply; a `detached` job needs none.
+    """
 
     id: str
     kind: str
     watch: Watch
+    digest: str | None = None
+    number: int = 0
+    clients: int = 0
+    detached: bool = False
+    outcome: asyncio.Task[Outcome] | None = None
+    look: Look | None = None
     accepted: float = field(default_factory=time.monotonic)
     #: local time of acceptance, as the wire's `job_timestamp`
     timestamp: str = field(default_factory=lambda: time.strftime("%Y%m%d%H%M%S"))
@@ -80,6 +111,12 @@ class Job:
     def running(self) -> bool:
         """Whether the engine has taken it up."""
         return self.watch.progress().started is not None
+
+    def leave(self) -> None:
+        """A client waits no longer; without any, nobody wants the reply."""
+        self.clients -= 1
+        if self.clients < 1 and not self.detached:
+            self.watch.cancel()
 
 
 class JobQueue:
@@ -91,11 +128,15 @@ class JobQueue:
     def __init__(self, *, limit: int) -> None:
         """Accept at most `limit` jobs at a time (0: no bound)."""
         self._limit = limit
-        self._jobs: list[Job] = []
-        self._finished: deque[str] = deque(maxlen=_REMEMBERED)
+        self._line = Line()
+        self._ended: OrderedDict[str, str | None] = OrderedDict()
+        self._seconds: deque[float] = deque(maxlen=_MEASURED)
         self._device: Device | None = None
         self._failure: Exception | None = None
         self._arrived = asyncio.Event()
+        self.kept = Kept()
+        #: the job that ended last; its numbers are told while none is there
+        self.last: Job | None = None
 
     def ready(self, device: Device) -> None:
         """The device room is up."""
@@ -109,7 +150,7 @@ class JobQueue:
 
     def close(self) -> None:
         """Stop what runs and end the device thread."""
-        for job in self._jobs:
+        for job in self._line:
             job.watch.cancel()
         if self._device is not None:
             self._device.close()
@@ -117,34 +158,74 @@ class JobQueue:
     @property
     def jobs(self) -> Sequence[Job]:
         """Waiting and running jobs, oldest first."""
-        return tuple(self._jobs)
+        return tuple(self._line)
+
+    @property
+    def waiting(self) -> Sequence[Job]:
+        """Those that the engine has not taken up, oldest first."""
+        return self._line.waiting()
 
     @property
     def current(self) -> Job | None:
         """The job that clients mean who name none: the oldest that runs, else the oldest."""
-        return next((job for job in self._jobs if job.running), next(iter(self._jobs), None))
+        return self._line.first
 
     def find(self, job_id: str) -> Job | None:
-        """The waiting or running job of that id."""
-        return next((job for job in self._jobs if job.id == job_id), None)
+        """The waiting or running job of that id; of several the newest."""
+        return self._line.find(job_id)
+
+    def place(self, job: Job) -> tuple[int, int] | None:
+        """The place of `job` among those that wait, from 1, and their number; None if it runs."""
+        return self._line.place(job)
 
     def was_finished(self, job_id: str) -> bool:
         """Whether a job of that id ended well not long ago."""
-        return job_id in self._finished
+        return self._ended.get(job_id, "") is None
+
+    def failure(self, job_id: str) -> str | None:
+        """What ended a job of that id not long ago, if it did not end well."""
+        return self._ended.get(job_id)
+
+    def accept(self, kind: str, watch: Watch, wanted_id: str | None, digest: str | None) -> Job:
+        """A job that counts as waiting or running until `end`. Raises `QueueFull`."""
+        if self._limit and len(self._line) >= self._limit:
+            raise QueueFull(self._limit, self._pause())
+        job = Job(id=wanted_id or _new_id(kind), kind=kind, watch=watch, digest=digest)
+        self._line.join(job)
+        return job
+
+    def end(self, job: Job, error: BaseException | None, outcome: Outcome | None = None) -> None:
+        """`job` is over, by `error` or well; its outcome is kept for who may ask for it."""
+        self._line.leave(job)
+        job.watch.end()
+        job.look = job.outcome = None
+        self.last = job
+        self._seconds.append(time.monotonic() - job.accepted)
+        self._ended.pop(job.id, None)
+        self._ended[job.id] = None if error is None else str(error) or type(error).__name__
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+        if outcome is not None and (job.detached or job.digest is not None):
+            self.kept.put(job.id, outcome, job.digest)
 
     @asynccontextmanager
     async def accepted(self, kind: str, watch: Watch, wanted_id: str | None) -> AsyncIterator[Job]:
         """A job that counts as waiting or running while the block lasts. Raises `QueueFull`."""
-        if self._limit and len(self._jobs) >= self._limit:
-            raise QueueFull(self._limit)
-        job = Job(id=wanted_id or _new_id(kind), kind=kind, watch=watch)
-        self._jobs.append(job)
-        with job_bound(job.id):
-            try:
+        job = self.accept(kind, watch, wanted_id, None)
+        well = False
+        try:
+            with job_bound(job.id):
                 yield job
-                self._finished.append(job.id)
-            finally:
-                self._jobs.remove(job)
+            well = True
+        finally:
+            self.end(job, None if well else sys.exception())
+
+    def _pause(self) -> int:
+        """Whole seconds that a job takes, by those that ended last."""
+        if not self._seconds:
+            return _FIRST_PAUSE
+        taken = math.ceil(sum(self._seconds) / len(self._seconds))
+        return min(max(taken, 1), _LONGEST_PAUSE)
 
     async def run(self, job: Job, plan: Plan) -> "Generated":
         """The pictures of `plan`; raises what ended the job instead."""

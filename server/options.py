@@ -48,7 +48,32 @@ class Options:
     `rules` say what a client may change.
     """
 
+    samples_save: bool
     samples_format: str
+    samples_filename_pattern: str
+    save_images_add_number: bool
+    save_images_replace_action: str
+    grid_save: bool
+    grid_format: str
+    grid_extended_filename: bool
+    grid_only_if_multiple: bool
+    save_mask: bool
+    save_mask_composite: bool
+    export_for_4chan: bool
+    img_downscale_threshold: float
+    target_side_length: int
+    img_max_size_mp: int
+    save_incomplete_images: bool
+    save_txt: bool
+    outdir_txt2img_samples: str
+    outdir_img2img_samples: str
+    outdir_txt2img_grids: str
+    outdir_img2img_grids: str
+    save_to_dirs: bool
+    grid_save_to_dirs: bool
+    directories_filename_pattern: str
+    directories_max_prompt_words: int
+    return_grid: bool
     jpeg_quality: int
     webp_lossless: bool
     enable_pnginfo: bool

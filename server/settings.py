@@ -171,7 +171,7 @@ class Settings:
 
     def _shown(self, flag: Flag) -> object:
         value: object = getattr(self, flag.dest) if flag.used else self.accepted[flag.dest]
-        if flag.secret and value is not None:
+        if flag.secret and value:
             return REDACTED
         if isinstance(value, tuple):
             return [str(part) for part in value]

@@ -157,7 +157,7 @@ class NetworkCatalog:
             named = self._index.entries.get(info.name)
             if named is not None and named[0] == info and named[0].short_hash is not None:
                 return named[0]
-            digest = self._hashes.get(info.path) or self._compute(info.path)
+            digest = self._compute(info.path)
             if digest is None:
                 return info
             hashed = replace(info, short_hash=digest[:SHORT_HASH_DIGITS])
@@ -214,15 +214,10 @@ class NetworkCatalog:
 
     def _compute(self, path: Path) -> str | None:
         try:
-            before = path.stat()
-            digest = payload_sha256(path)
-            after = path.stat()
+            return self._hashes.known(path, payload_sha256)
         except OSError as error:
             log.warning("network not hashed", path=printable(path), reason=error.strerror)
             return None
-        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            self._hashes.put(path, before, digest)
-        return digest
 
     def _remember(self, hashed: NetworkInfo) -> None:
         seen, entries = dict(self._seen), dict(self._index.entries)

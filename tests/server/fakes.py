@@ -9,6 +9,8 @@ import numpy as np
 from models.approx_files import ApproxFiles
 from models.catalog import Catalog, CheckpointInfo
 from models.choice import ModelChoice
+from models.embeddings.files import NewEmbedding
+from models.embeddings.table import Shelved
 from models.hashing import HashCache
 from models.library import Library
 from models.networks.files import NetworkCatalog
@@ -29,6 +31,7 @@ class FakeDevice:
     def __init__(self) -> None:
         self.submitted: list[tuple[Plan, Watch, Future[Generated]]] = []
         self.loaded: list[ModelChoice] = []
+        self.unloads = 0
         self.closed = False
 
     def submit(self, plan: Plan, watch: Watch) -> Future[Generated]:
@@ -41,6 +44,15 @@ class FakeDevice:
         future: Future[Generated] = Future()
         future.set_result(Generated())
         return future
+
+    def unload(self) -> None:
+        self.unloads += 1
+
+    def embeddings(self) -> Shelved:
+        return Shelved(loaded=())
+
+    def create_embedding(self, wanted: NewEmbedding, checkpoint: CheckpointInfo) -> Path:
+        return Path(f"/embeddings/{wanted.name}.pt")
 
     def memory(self) -> dict[str, Any]:
         return {"error": "no device"}

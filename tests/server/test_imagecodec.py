@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -125,6 +126,69 @@ def test_odd_modes_are_read(mode: str) -> None:
     kind = "JPEG" if mode == "CMYK" else "PNG"
     source = Image.new("I;16", (64, 48)) if mode == "I;16" else picture(mode)
     assert imagecodec.decode(saved(source, kind)).size == (64, 48)
+
+
+def test_16_bits_of_grey_become_8() -> None:
+    levels = np.array([[0, 128, 257, 32_896, 65_535]], np.uint16)
+    image = imagecodec.decode(saved(Image.fromarray(levels), "PNG"))
+    assert image.mode == "L"
+    assert np.asarray(image).tolist() == [[0, 0, 1, 128, 255]]
+
+
+def test_print_colours_become_screen_colours() -> None:
+    inks = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red = imagecodec.decode(saved(inks, "JPEG", quality=100)).convert("RGB").getpixel((8, 8))
+    assert isinstance(red, tuple)
+    assert red[0] > 245
+    assert red[1] < 10 > red[2]
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    frames = [picture().quantize(), Image.new("RGB", (64, 48), (0, 255, 0)).quantize()]
+    for kind in ("GIF", "PNG", "WEBP"):
+        first, second = frames if kind == "GIF" else [each.convert("RGB") for each in frames]
+        text = saved(first, kind, save_all=True, append_images=[second], duration=50)
+        blue, red = (
+            imagecodec.decode(text).convert("RGB").getpixel(at) for at in ((2, 2), (40, 30))
+        )
+        assert isinstance(blue, tuple)
+        assert isinstance(red, tuple)
+        assert blue[2] > 150 > blue[1]
+        assert red[0] > 150 > red[1]
+
+
+def test_alpha_keeps_its_levels() -> None:
+    image = Image.new("RGBA", (4, 1))
+    for x, alpha in enumerate((0, 1, 128, 255)):
+        image.putpixel((x, 0), (50, 60, 70, alpha))
+    assert imagecodec.decode(saved(image, "PNG")).tobytes() == image.tobytes()
+    grey = Image.new("LA", (2, 1), (9, 77))
+    assert imagecodec.decode(saved(grey, "PNG")).getpixel((0, 0)) == (9, 77)
+
+
+def test_a_header_is_enough_to_tell_what_is_no_picture() -> None:
+    imagecodec.check_header(PNG[:100])
+    for data in (b"", b"<html>", PNG[:12], base64.b64decode(png(50_000, 50_000))):
+        with pytest.raises(BadImage):
+            imagecodec.check_header(data)
+
+
+def test_a_surrogate_in_an_infotext_costs_no_picture() -> None:
+    for name in ("png", "jpg", "webp"):
+        data = imagecodec.encode(picture(), "a \ud800 b", Encoding(format=name))
+        assert imagecodec.metadata(imagecodec.to_base64(data))[0] == "a ? b"
+
+
+def test_text_that_is_not_latin_1_is_written_as_itxt() -> None:
+    assert b"tEXtparameters\0caf\xe9" in imagecodec.encode(picture(), "café", Encoding())
+    assert b"iTXtparameters\0" in imagecodec.encode(picture(), "日本", Encoding())
+
+
+@pytest.mark.parametrize(("name", "side"), [("webp", 16_384), ("jpg", 65_536)])
+def test_what_a_format_cannot_hold_becomes_a_png(name: str, side: int) -> None:
+    data = imagecodec.encode(Image.new("RGB", (side, 1)), TEXT, Encoding(format=name))
+    assert Image.open(io.BytesIO(data)).format == "PNG"
+    assert imagecodec.metadata(imagecodec.to_base64(data))[0] == TEXT
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> str:

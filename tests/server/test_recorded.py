@@ -97,7 +97,9 @@ def alike(folder: Path) -> dict[str, str]:
     """The data folder, and the hashes of the files that are others here."""
     texts = {str(folder): "/data"}
     for listed in recordings.read("get_sd_models").answer:
-        ours = sha256(folder / "models" / "Stable-diffusion" / f"{listed['model_name']}.safetensors")
+        ours = sha256(
+            folder / "models" / "Stable-diffusion" / f"{listed['model_name']}.safetensors"
+        )
         texts |= {ours: listed["sha256"], ours[:10]: listed["sha256"][:10]}
     theirs = recordings.read("txt2img_with_vae_option").answer["info"]
     vae = sha256(folder / "models" / "VAE" / "tiny-alt.vae.safetensors")
