@@ -3,33 +3,32 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from PIL import Image
 
 from extensions.protocol import Mode
-from extensions.registry import NO_HOOKS, Hooks
-from pipelines.watch import Watch
+from extensions.registry import NO_HOOKS, Hook, Hooks
+from pipelines.watch import Cancelled, Watch
 
 from . import remote, reply
 from .choosing import kept_overrides, network_name
-from .disconnect import cancelled_on_disconnect
 from .generation import Drawn, draw, options_of
 from .infotext_request import filled
-from .jobs import Job, QueueFull
+from .jobs import Job
+from .keeping import Asked, keep, keep_made
 from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
 from .script_host import ScriptRun, told_of, wanted_of
 from .selected import Selected, hooks, selected
 from .services import Services
 from .styles import read_styles
+from .submission import Delivery, submit, wish
 
 log = structlog.get_logger(__name__)
-
-_RETRY_AFTER_S = "5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,29 +41,43 @@ class _Made:
 
 
 async def answer(
-    mode: Mode, body: GenerationRequest, request: Request, services: Services
+    mode: Mode, body: GenerationRequest, request: Request, services: Services, how: Delivery
 ) -> Response:
-    """Carry out a request of a route and answer when its pictures are done."""
+    """Carry out a request of a route; answer when its pictures are done, or at once."""
+    wished = await asyncio.to_thread(wish, mode, body)
     body, lost = await _filled(body, services)
     script, named = selected(mode, body), hooks(mode, body)
-    try:
-        async with services.jobs.accepted(mode, Watch(), body.force_task_id) as job:
-            asked = await remote.with_pictures(body, services.options.current)
-            hooked = NO_HOOKS
-            if named:
-                wanted = await asyncio.to_thread(wanted_of, asked, options_of(services))
-                hooked = Hooks(named, wanted)
-            async with cancelled_on_disconnect(request, job.watch):
-                if script is None:
-                    drawn = await draw(services, job, asked, hooked)
-                    await _keep(body, services)
-                    made = await _plain(body, drawn, job, services.options.current)
-                else:
-                    run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
-                    made = await _scripted(script, run)
-            return _reply(body, made, job, lost)
-    except QueueFull as error:
-        raise HTTPException(503, str(error), {"Retry-After": _RETRY_AFTER_S}) from error
+
+    async def work(job: Job) -> Response:
+        made = await _make(job, body, services, script, named)
+        if job.watch.cancelled:
+            raise Cancelled("the job was cancelled")
+        return _reply(body, made, job, lost)
+
+    return await submit(wished, Watch(), work, request, services, how)
+
+
+async def _make(
+    job: Job,
+    body: GenerationRequest,
+    services: Services,
+    script: Selected | None,
+    named: tuple[Hook, ...],
+) -> _Made:
+    """What the request asks for, by its script if it names one."""
+    asked = await remote.with_pictures(body, services.options.current)
+    hooked = NO_HOOKS
+    if named:
+        wanted = await asyncio.to_thread(wanted_of, asked, options_of(services))
+        hooked = Hooks(named, wanted)
+    if script is None:
+        drawn = await draw(services, job, asked, hooked)
+        await _keep(body, services)
+        kept = Asked(samples=asked.save_images, grids=asked.save_images)
+        drawn = await asyncio.to_thread(keep, services, job, asked, drawn, kept)
+        return await _plain(body, drawn, job, services.options.current)
+    run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
+    return await _scripted(script, run)
 
 
 async def _filled(
@@ -100,6 +113,9 @@ async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, writing: Optio
     """One generation as it is."""
     pictures = await asyncio.to_thread(_encoded, drawn, writing) if body.send_images else []
     said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
+    if drawn.grid is not None:
+        texts = (*drawn.infotexts[:1], *drawn.infotexts)
+        said = replace(said, infotexts=texts, index_of_first_image=1)
     info = reply.info(body, drawn.translated, drawn.known, said, job.timestamp)
     return _Made(pictures=pictures, info=info, warnings=drawn.warnings)
 
@@ -108,6 +124,11 @@ async def _scripted(script: Selected, run: ScriptRun) -> _Made:
     """What a script makes of any number of generations."""
     made = await run.run(script.script, script.args)
     await _keep(run.request, run.services)
+    if run.request.save_images and run.latest is not None:
+        title = script.script.title
+        run.warnings += await asyncio.to_thread(
+            keep_made, run.services, run.job, run.request, run.latest, made, run.kept, title
+        )
     pictures: list[str] = []
     if run.request.send_images:
         texts = [image.info.get("parameters") for image in made.images]
@@ -119,7 +140,9 @@ async def _scripted(script: Selected, run: ScriptRun) -> _Made:
 def _encoded(drawn: Drawn, writing: Options) -> list[str]:
     """Each picture with its infotext, and what follows it, without."""
     shown: list[tuple[Image.Image, str | None]] = []
-    keep = drawn.translated.options.enable_pnginfo
+    noted = drawn.translated.options.enable_pnginfo
+    if drawn.grid is not None:
+        shown.append((drawn.grid, drawn.infotexts[0] if noted else None))
     for picture, text, beside in zip(drawn.pictures, drawn.infotexts, drawn.beside, strict=True):
-        shown += [(picture, text if keep else None), *((each, None) for each in beside)]
+        shown += [(picture, text if noted else None), *((each, None) for each in beside)]
     return reply.encoded([image for image, _ in shown], [text for _, text in shown], writing)

@@ -21,6 +21,7 @@ from . import errors, middleware
 from .api import ROUTERS, STOPPING
 from .choosing import model_choice
 from .jobs import Device, JobQueue
+from .option_rules import Rules
 from .options import OptionsStore
 from .profile import StartupProfile
 from .services import Services
@@ -36,11 +37,12 @@ def create_app(settings: Settings) -> FastAPI:
     `--ckpt`.
     """
     profile = StartupProfile()
+    options = OptionsStore(settings.config_path, Rules.of(settings))
     with profile.stage("list models"):
         library = _library(settings)
     services = Services(
         settings=settings,
-        options=OptionsStore(settings.config_path),
+        options=options,
         library=library,
         jobs=JobQueue(limit=settings.max_queue),
         profile=profile,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import Request
@@ -11,8 +11,8 @@ from pipelines.watch import Watch
 
 
 @asynccontextmanager
-async def cancelled_on_disconnect(request: Request, watch: Watch) -> AsyncIterator[None]:
-    """Cancel the job of `watch` when the client of `request` closes its connection meanwhile.
+async def on_disconnect(request: Request, act: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `act` when the client of `request` closes its connection meanwhile.
 
     The body must have been read: after it, the only message of the connection is its end.
     """
@@ -20,7 +20,7 @@ async def cancelled_on_disconnect(request: Request, watch: Watch) -> AsyncIterat
     async def wait() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        watch.cancel()
+        act()
 
     listening = asyncio.create_task(wait())
     try:
@@ -29,3 +29,10 @@ async def cancelled_on_disconnect(request: Request, watch: Watch) -> AsyncIterat
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
+
+
+@asynccontextmanager
+async def cancelled_on_disconnect(request: Request, watch: Watch) -> AsyncIterator[None]:
+    """Cancel the job of `watch` when the client of `request` closes its connection meanwhile."""
+    async with on_disconnect(request, watch.cancel):
+        yield

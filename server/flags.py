@@ -107,6 +107,7 @@ _ACCESS = (
 _FOLDERS = (
     _path("--data-dir", FOLDERS, "folder of everything that is yours (data/ beside launch.sh)"),
     _path("--models-dir", FOLDERS, "folder of the models (models/ in the data folder)"),
+    _switch("--no-prompt-history", FOLDERS, "keep no params.txt with the latest infotext"),
     _path("--ckpt-dir", FOLDERS, "one more folder of checkpoints"),
     _path("--vae-dir", FOLDERS, "one more folder of VAEs"),
     _path("--lora-dir", FOLDERS, "folder of LoRAs", "{models}/Lora"),
@@ -180,7 +181,7 @@ _IDLE_SWITCHES = (
     " --disable-console-progressbars --enable-console-prompts --disable-safe-unpickle"
     " --ui-debug-mode --administrator --no-gradio-queue --skip-version-check"
     " --no-download-sd-model --add-stop-route --disable-all-extensions"
-    " --disable-extra-extensions --unix-filenames-sanitization --no-prompt-history"
+    " --disable-extra-extensions --unix-filenames-sanitization"
 )
 _IDLE_TEXTS = "--gradio-img2img-tool --gradio-inpaint-tool --theme"
 _IDLE_INTEGERS = "--sub-quad-kv-chunk-size --sub-quad-chunk-threshold"

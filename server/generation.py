@@ -18,6 +18,7 @@ from pipelines.pictures.finish import Finished, finish, mask_composite, mask_pic
 from . import reply, translate
 from .jobs import Job
 from .options import Options
+from .progress import preview_settings
 from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
@@ -38,15 +39,17 @@ class Drawn:
     """The pictures of one generation, finished, and what is told of them.
 
     `pictures` and `infotexts` have one entry an image; `beside` holds the pictures of its mask that
-    follow each in a reply.
+    follow each in a reply, `grid` what stands before all of them.
     """
 
     translated: Translated
     known: reply.Known
     pictures: tuple[Image.Image, ...]
+    finished: tuple[Finished, ...]
     infotexts: tuple[str, ...]
     beside: tuple[tuple[Image.Image, ...], ...]
     warnings: tuple[str, ...]
+    grid: Image.Image | None = None
 
 
 def options_of(services: Services) -> Options:
@@ -75,12 +78,13 @@ async def carry_out(services: Services, job: Job, translated: Translated, hooks:
     for warning in translated.warnings:
         log.warning("not honoured", what=warning)
     plan = translated.plan
-    every = options.show_progress_every_n_steps if options.live_previews_enable else 0
+    every, method = preview_settings(options)
     job.watch.begin_plan(
         batch_count=plan.batch_count,
         passes=plan.passes,
         steps=plan.sampler.steps,
         preview_every=every,
+        preview_method=method,
     )
     generated = await services.jobs.run(job, plan)
     return await asyncio.to_thread(_drawn, services, translated, generated, hooks)
@@ -111,6 +115,7 @@ def _drawn(
         translated=translated,
         known=known,
         pictures=tuple(each.picture for each in finished),
+        finished=tuple(finished),
         infotexts=tuple(reply.describe(translated, known, image.index) for image in images),
         beside=tuple(_beside(each, translated.options) for each in finished),
         warnings=(*translated.warnings, *warnings),

@@ -7,7 +7,7 @@ import string
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -137,6 +137,7 @@ class JobQueue:
         self.kept = Kept()
         #: the job that ended last; its numbers are told while none is there
         self.last: Job | None = None
+        self._beside: set[asyncio.Task[None]] = set()
 
     def ready(self, device: Device) -> None:
         """The device room is up."""
@@ -152,6 +153,8 @@ class JobQueue:
         """Stop what runs and end the device thread."""
         for job in self._line:
             job.watch.cancel()
+        for task in self._beside:
+            task.cancel()
         if self._device is not None:
             self._device.close()
 
@@ -226,6 +229,12 @@ class JobQueue:
             return _FIRST_PAUSE
         taken = math.ceil(sum(self._seconds) / len(self._seconds))
         return min(max(taken, 1), _LONGEST_PAUSE)
+
+    def beside(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Carry out what nobody waits for; it ends with the server."""
+        task = asyncio.create_task(errand)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def run(self, job: Job, plan: Plan) -> "Generated":
         """The pictures of `plan`; raises what ended the job instead."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from extensions.grids import Style, grid, rows_of
 from models.catalog import CheckpointInfo
 from models.vae_files import VaeInfo
 from pipelines.plan import Plan, Txt2ImgPlan
@@ -253,10 +254,13 @@ def encoded(
 
 
 def preview(pixels: NDArray[np.uint8], options: Options) -> str:
-    """A live preview [N,H,W,3] as base64: the batch side by side, or its first picture."""
-    shown = np.concatenate(list(pixels), axis=1) if options.show_progress_grid else pixels[0]
+    """A live preview [N,H,W,3] as base64: the batch as a grid, or its first picture."""
+    shown = [Image.fromarray(each) for each in pixels]
+    if options.show_progress_grid and len(shown) > 1:
+        rows = rows_of(len(shown), len(shown), options.as_wire())
+        shown = [grid(shown, rows, Style())]
     encoding = Encoding(format=options.live_previews_image_format)
-    return to_base64(encode(Image.fromarray(shown), None, encoding))
+    return to_base64(encode(shown[0], None, encoding))
 
 
 def headers(job_id: str, warnings: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from PIL import Image
 from pydantic import ValidationError
 
 from extensions.protocol import BadScriptArgs, Extension, Host, Mode, Pictures, Wanted
@@ -20,6 +21,7 @@ from .choosing import worn_networks
 from .generation import Drawn, carry_out, options_of
 from .img2img import InitPictures, init_pictures
 from .jobs import Job
+from .keeping import Asked, keep
 from .names import names
 from .options import Options
 from .prompts import prompts
@@ -41,13 +43,18 @@ _MANY = ("prompt", "negative_prompt", "seed")
 
 @dataclass(eq=False, kw_only=True)
 class ScriptRun:
-    """A script within its job; `warnings` name what its generations could not honour."""
+    """A script within its job; `warnings` name what its generations could not honour.
+
+    `latest` is the generation carried out last, `kept` holds the pictures that are saved.
+    """
 
     services: Services
     job: Job
     request: GenerationRequest
     hooks: Hooks
     warnings: list[str] = field(default_factory=list)
+    kept: list[Image.Image] = field(default_factory=list)
+    latest: Drawn | None = None
 
     async def run(self, script: Extension, args: Any) -> Pictures:
         """What the script makes; raises what it raises, and what ends one of its generations."""
@@ -105,9 +112,18 @@ class ScriptRun:
         while not wait((carried,), _LOOK_S).done:
             if loop.is_closed():
                 raise RuntimeError("the server is stopping")
-        drawn = carried.result()
+        drawn = self._kept(wanted, request, carried.result())
         self.warnings += (each for each in drawn.warnings if each not in self.warnings)
         return _pictures(request, drawn, self.job)
+
+    def _kept(self, wanted: Wanted, request: GenerationRequest, drawn: Drawn) -> Drawn:
+        """What was drawn, saved as far as the script wants it."""
+        asked = Asked(samples=not wanted.do_not_save_samples, grids=not wanted.do_not_save_grid)
+        drawn = keep(self.services, self.job, request, drawn, asked)
+        self.latest = drawn
+        if asked.samples:
+            self.kept += drawn.pictures
+        return drawn
 
 
 def told_of(pictures: Pictures) -> dict[str, Any]:
@@ -269,10 +285,14 @@ def _pictures(request: GenerationRequest, drawn: Drawn, job: Job) -> Pictures:
     if drawn.translated.options.enable_pnginfo:
         for picture, text in zip(drawn.pictures, drawn.infotexts, strict=True):
             picture.info["parameters"] = text
+        if drawn.grid is not None:
+            drawn.grid.info["parameters"] = drawn.infotexts[0]
     said = reply.told(request, drawn.translated, drawn.known, drawn.infotexts)
+    grid = () if drawn.grid is None else (drawn.grid,)
     return Pictures(
-        images=drawn.pictures,
-        infotexts=drawn.infotexts,
+        images=(*grid, *drawn.pictures),
+        infotexts=(*drawn.infotexts[: len(grid)], *drawn.infotexts),
+        index_of_first_image=len(grid),
         all_prompts=tuple(said.prompts),
         all_negative_prompts=tuple(said.negative_prompts),
         seed=said.seeds[0],

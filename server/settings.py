@@ -58,6 +58,7 @@ class Settings:
     freeze_settings_in_sections: str | None
     freeze_specific_settings: str | None
     hide_ui_dir_config: bool
+    no_prompt_history: bool
     data_dir: Path
     models_dir: Path | None
     ckpt_dir: Path | None

@@ -188,17 +188,8 @@ def _common(
         extra=MappingProxyType(extra),
         restore_faces=bool(restore),
         networks=networks,
-        warnings=missed + guessed + absent + without + _unheeded(request, bool(restore)),
+        warnings=missed + guessed + absent + without,
     )
-
-
-def _unheeded(request: GenerationRequest, restore_faces: bool) -> tuple[str, ...]:
-    """What was asked for and has no effect yet."""
-    asked = {
-        "restore_faces: no face restorer is installed": restore_faces,
-        "save_images is not supported yet": request.save_images,
-    }
-    return tuple(warning for warning, wanted in asked.items() if wanted)
 
 
 def _translated(

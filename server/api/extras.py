@@ -1,17 +1,16 @@
 """`POST /sdapi/v1/extra-single-image` and `/extra-batch-images`: work on finished pictures."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from pipelines.watch import Watch
 
 from .. import extras, remote, reply
-from ..disconnect import cancelled_on_disconnect
 from ..extras import Finished
-from ..jobs import QueueFull
+from ..jobs import Job
 from ..schemas.extras import (
     ExtrasBatchImagesRequest,
     ExtrasBatchImagesResponse,
@@ -20,12 +19,11 @@ from ..schemas.extras import (
     ExtrasSingleImageResponse,
 )
 from ..services import Services, ServicesDep
+from ..submission import Delivery, Wish, submit
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter()
-
-_RETRY_AFTER_S = "5"
 
 
 @router.post("/sdapi/v1/extra-single-image", response_model=ExtrasSingleImageResponse)
@@ -33,11 +31,13 @@ async def extras_single_image_api(
     body: ExtrasSingleImageRequest, request: Request, services: ServicesDep
 ) -> Response:
     """Enlarge a picture; answers when it is done."""
-    finished, headers = await _finish([body.image], body, request, services)
-    content = ExtrasSingleImageResponse(
-        html_info=finished.html_info, image=next(iter(finished.images), None)
-    )
-    return Response(content.model_dump_json(), media_type="application/json", headers=headers)
+
+    def content(finished: Finished) -> str:
+        image = next(iter(finished.images), None)
+        told = ExtrasSingleImageResponse(html_info=finished.html_info, image=image)
+        return told.model_dump_json()
+
+    return await _answer([body.image], body, request, services, content)
 
 
 @router.post("/sdapi/v1/extra-batch-images", response_model=ExtrasBatchImagesResponse)
@@ -45,29 +45,39 @@ async def extras_batch_images_api(
     body: ExtrasBatchImagesRequest, request: Request, services: ServicesDep
 ) -> Response:
     """Enlarge several pictures; answers when all are done, or with those done when interrupted."""
+
+    def content(finished: Finished) -> str:
+        told = ExtrasBatchImagesResponse(html_info=finished.html_info, images=finished.images)
+        return told.model_dump_json()
+
     pictures = [file.data for file in body.image_list]
-    finished, headers = await _finish(pictures, body, request, services)
-    content = ExtrasBatchImagesResponse(html_info=finished.html_info, images=finished.images)
-    return Response(content.model_dump_json(), media_type="application/json", headers=headers)
+    return await _answer(pictures, body, request, services, content)
 
 
-async def _finish(
-    pictures: Sequence[str], body: ExtrasRequest, request: Request, services: Services
-) -> tuple[Finished, dict[str, str]]:
-    """The work on a worker thread, counted as a job; its result and the reply's own headers."""
+async def _answer(
+    pictures: Sequence[str],
+    body: ExtrasRequest,
+    request: Request,
+    services: Services,
+    content: Callable[[Finished], str],
+) -> Response:
+    """The work on a worker thread, as a job, and the JSON that `content` makes of it."""
     warnings = extras.check(body, services.tools)
     options = services.options.current
     watch = Watch(batch_count=max(len(pictures), 1), steps=1)
-    try:
-        async with services.jobs.accepted("extras", watch, None) as job:
-            for warning in warnings:
-                log.warning("not honoured", what=warning)
-            pictures = await remote.pictures(pictures, options)
-            watch.begin()
-            async with cancelled_on_disconnect(request, watch):
-                finished = await asyncio.to_thread(
-                    extras.finish, pictures, body, services.tools, options, watch
-                )
-            return finished, reply.headers(job.id, warnings)
-    except QueueFull as error:
-        raise HTTPException(503, str(error), {"Retry-After": _RETRY_AFTER_S}) from error
+
+    async def work(job: Job) -> Response:
+        for warning in warnings:
+            log.warning("not honoured", what=warning)
+        fetched = await remote.pictures(pictures, options)
+        watch.begin()
+        finished = await asyncio.to_thread(
+            extras.finish, fetched, body, services.tools, options, watch
+        )
+        return Response(
+            content(finished),
+            media_type="application/json",
+            headers=reply.headers(job.id, warnings),
+        )
+
+    return await submit(Wish(kind="extras"), watch, work, request, services, Delivery())

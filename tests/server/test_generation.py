@@ -249,6 +249,18 @@ async def test_old_sampler_names_are_a_flag(tmp_path: Path) -> None:
     assert (plain.sampler.schedule, old.sampler.schedule) == ("karras", "uniform")
 
 
+@pytest.mark.parametrize(("asked", "setting"), [(True, False), (None, True)])
+async def test_faces_that_nothing_restores_are_told_once(
+    tmp_path: Path, asked: bool | None, setting: bool
+) -> None:
+    served = services(tmp_path, face_restoration=setting, face_restoration_model="GFPGAN")
+    request = Txt2ImgRequest(restore_faces=asked, batch_size=2)
+    drawn, _, _ = await run(served, request, grey(1, 2))
+    assert drawn.warnings == ("restore_faces: GFPGAN is not installed; faces are left as they are",)
+    plain, _, _ = await run(services(tmp_path), Txt2ImgRequest(), grey(1))
+    assert plain.warnings == ()
+
+
 async def test_a_job_that_fails_raises_its_own_error(tmp_path: Path) -> None:
     served, device = services(tmp_path), FakeDevice()
     served.jobs.ready(device)

@@ -143,7 +143,7 @@ def test_rules_hold_for_overrides_and_for_the_store(tmp_path: Path) -> None:
                     lambda: store.set({"save_txt": True, "send_seed": False})):  # fmt: skip
         with pytest.raises(FrozenOption, match="--freeze-specific-settings"):
             refused()
-    assert store.current.extra["save_txt"] is False
+    assert store.current.save_txt is False
 
 
 def test_frozen_settings_are_read_from_the_file(tmp_path: Path) -> None:

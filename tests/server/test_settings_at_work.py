@@ -46,7 +46,9 @@ def app(models: Path, tmp_path: Path) -> Iterator[TestClient]:
     flags = ["--data-dir", str(tmp_path), "--models-dir", str(models), "--ckpt", str(checkpoint)]
     made = create_app(parse([*flags, "--use-cpu", "all"]))
     with TestClient(made, raise_server_exceptions=False) as served:
+        deadline = time.monotonic() + 60
         while settings(served)["sd_checkpoint_hash"] == "":
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         yield served
 
@@ -174,6 +176,7 @@ CLIENTS: tuple[dict[str, Any], ...] = (
 """What each client asks for, every time."""
 
 
+@pytest.mark.slow
 def test_clients_at_the_same_time_never_see_each_others_settings(app: TestClient) -> None:
     alone = [drawn(app, more) for more in CLIENTS]
     assert len({text for text, _ in alone}) == len(CLIENTS)

@@ -253,8 +253,6 @@ def test_placeholders_are_no_wishes(files: Library, unset: str | None) -> None:
 @pytest.mark.parametrize(
     ("fields", "warning"),
     [
-        ({"restore_faces": True}, "restore_faces: no face restorer is installed"),
-        ({"save_images": True}, "save_images is not supported yet"),
         ({"prompt": "a <lora:x:0.5> cat"}, "lora not found: x"),
     ],
 )

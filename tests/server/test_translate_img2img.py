@@ -147,10 +147,9 @@ def test_warnings_are_of_settings_first_then_of_pictures() -> None:
     _, found = translated(
         override_settings={"nonsense": 1, "upscaler_for_img2img": "SwinIR"},
         sampler_name="none such",
-        save_images=True,
     )
     kinds = [warning.split()[0] for warning in found.warnings]
-    assert kinds == ["unknown", "unknown", "unknown", "save_images"]
+    assert kinds == ["unknown", "unknown", "unknown"]
     assert "nonsense" in found.warnings[0]
     assert "upscaler_for_img2img" in found.warnings[1]
 

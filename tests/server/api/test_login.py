@@ -54,10 +54,15 @@ def test_multipart_will_do(guarded: Wire) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    [{}, {"username": "bob"}, {"username": "bob", "password": "1"}, {"username": "", "password": ""},
-     {"username": "x" * 3000, "password": "x"}],
+    [
+        {},
+        {"username": "bob"},
+        {"username": "bob", "password": "1"},
+        {"username": "", "password": ""},
+        {"username": "x" * 3000, "password": "x"},
+    ],
     ids=range(5),
-)  # fmt: skip
+)
 def test_wrong_passwords_get_no_cookie(guarded: Wire, form: dict[str, str]) -> None:
     answer = guarded.client.post("/login", data=form)
     assert (answer.status_code, answer.json()["detail"]) == (400, "Incorrect credentials.")

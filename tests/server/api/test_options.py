@@ -1,7 +1,10 @@
 """`/sdapi/v1/options` as clients use it."""
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from models.catalog import CheckpointInfo
+from models.choice import ModelChoice
 from models.errors import CorruptCheckpoint
 from server.option_table import NOTES
 
@@ -106,14 +110,35 @@ def test_an_unknown_model_changes_nothing(reference: Wire) -> None:
 
 
 def test_a_vae_is_loaded_before_the_answer_and_only_when_it_is_another(reference: Wire) -> None:
-    names: list[str | None] = []
     for step in ("post_options_vae", "post_options_vae", "post_options_vae_none",
                  "post_options_vae_auto", "post_options_vae"):  # fmt: skip
         reference.ask(recorded(step))
-        names = [choice.vae and choice.vae.name for choice in reference.loader.choices]
+    names = [choice.vae.name if choice.vae else None for choice in reference.loader.choices]
     # None and Automatic both mean the checkpoint's own here
     assert names == ["tiny-alt.vae.safetensors", None, "tiny-alt.vae.safetensors"]
     assert reference.client.get(PATH).json()["sd_vae"] == "tiny-alt.vae.safetensors"
+
+
+def test_of_two_switches_the_one_loaded_last_holds(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    async def slow_at_first(choice: ModelChoice) -> None:
+        loaded.append(choice.checkpoint.title)
+        await asyncio.sleep(1 if len(loaded) == 1 else 0)
+
+    monkeypatch.setattr(wire.loader, "load", slow_at_first)
+    with wire.client as client, ThreadPoolExecutor() as threads:
+        first = threads.submit(client.post, PATH, json={TITLE: SQUARES.title})
+        while not loaded:
+            time.sleep(0.01)
+        client.post(PATH, json={"tiling": True})
+        assert not first.done(), "other settings need not wait"
+        client.post(PATH, json={TITLE: SQUARES.title, "save_txt": True})
+        client.post(PATH, json={TITLE: CIRCLES.title})
+        assert client.get(PATH).json()[TITLE] == loaded[-1] == CIRCLES.title
+        assert loaded == [SQUARES.title, CIRCLES.title]
 
 
 def test_an_unknown_vae_is_kept_as_in_the_reference_and_told(reference: Wire) -> None:
