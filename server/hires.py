@@ -135,5 +135,7 @@ def _upscaler(name: str | None) -> str:
     known = [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]
     wanted = _SPELLINGS.get(name or "", name or "Latent")
     if wanted not in known:
-        raise ApiError(500, f"could not find upscaler named {name}; known: {', '.join(known)}")
+        fault = f"could not find upscaler named {name}"
+        detail = f"{fault}; known: {', '.join(known)}"
+        raise ApiError(500, detail, error="Exception", errors=fault)
     return wanted

@@ -95,11 +95,15 @@ class BadImageFormat(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How pictures are written: `format` is png, jpg, jpeg or webp; quality is 1 to 100."""
+    """How pictures are written: `format` is png, jpg, jpeg or webp; quality is 1 to 100.
+
+    `effort` is what PNG spends on being small, 0 to 9 (`tests/bench/test_encoding.py`).
+    """
 
     format: str = "png"
     quality: int = 80
     lossless: bool = False
+    effort: int = 6
 
 
 def extension(image: Image.Image, encoding: Encoding) -> str:
@@ -127,7 +131,7 @@ def encode(image: Image.Image, infotext: str | None, encoding: Encoding) -> byte
         text = PngImagePlugin.PngInfo()
         if infotext is not None:
             text.add_text("parameters", infotext)
-        image.save(file, kind, pnginfo=text)
+        image.save(file, kind, pnginfo=text, compress_level=encoding.effort)
         return file.getvalue()
     exif = _exif(infotext)
     if kind == "JPEG" and len(exif) > _JPEG_SEGMENT:

@@ -146,25 +146,28 @@ def _write_numbered(folder: Path, prefix: str, behind: str, data: bytes) -> Path
         except FileExistsError:
             number += 1
             continue
-        latest = _next_number(folder, before, but=temporary.name)
-        if latest <= number:
+        if _is_free(folder, stem, temporary.name):
             path = folder / f"{stem}{behind}"
             _finish(temporary, path, data)
             return path
         temporary.unlink()
-        number = latest
+        number += 1
     raise FileExistsError(f"no number is free in {folder}")
 
 
-def _next_number(folder: Path, before: str, but: str = "") -> int:
-    names = (entry.name for entry in os.scandir(folder) if entry.name != but)
+def _next_number(folder: Path, before: str) -> int:
+    """One more than the highest number of a file, finished or begun."""
     heads = (
         name.removeprefix(before).partition(".")[0].partition("-")[0]
-        for name in names
+        for name in os.listdir(folder)
         if name.startswith(before)
     )
-    numbers = (int(head) for head in heads if _is_number(head))
-    return max(numbers, default=-1) + 1
+    return max((int(head) for head in heads if _is_number(head)), default=-1) + 1
+
+
+def _is_free(folder: Path, stem: str, claim: str) -> bool:
+    named = (f"{stem}-", f"{stem}.")
+    return not any(name.startswith(named) and name != claim for name in os.listdir(folder))
 
 
 def _is_number(text: str) -> bool:

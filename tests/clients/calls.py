@@ -20,8 +20,7 @@ SMALL: Mapping[str, Any] = {"prompt": "1 girl", "steps": 3, "width": 64, "height
 TXT2IMG, IMG2IMG = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 OPTIONS, PROGRESS = "/sdapi/v1/options", "/sdapi/v1/progress"
 
-SD15, VPRED = "tiny-sd15.safetensors", "tiny-vpred.safetensors"
-SD15_HASH, VPRED_HASH = "df30768f29", "8cd7b98fb4"
+SD15, SD15_HASH = "tiny-sd15.safetensors", "df30768f29"
 
 _PATIENCE_S = 60.0
 

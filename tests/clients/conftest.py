@@ -1,5 +1,6 @@
-"""One launched server for all flows, as a user of browser tools starts it; a flow leaves no settings."""
+"""One launched server for all flows, and its settings put back after each."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,25 +9,36 @@ import pytest
 
 from tests.e2e.launched import Launched
 
-from .calls import PAGE, SMALL
+from .calls import PAGE, SD15, SMALL, TXT2IMG, is_drawn
 
 
 @pytest.fixture(scope="session")
-def server(reference_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    """A server on the reference checkpoints that has drawn once, and so knows its model's hash."""
-    folder = tmp_path_factory.mktemp("clients")
-    checkpoint = reference_models / "Stable-diffusion" / "tiny-sd15.safetensors"
+def models(reference_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder that tests may add to."""
+    folder = tmp_path_factory.mktemp("clients") / "models"
+    shutil.copytree(reference_models, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(models: Path) -> Iterator[Launched]:
+    """A server on `models` that has drawn once, and so knows its model's hash.
+
+    It is first called as runpod's worker-a1111 does: a picture is asked for as soon as the list of
+    checkpoints is answered, which is before the device is there.
+    """
+    data, styles = models.parent / "data", str(models / "styles.csv")
     launched = Launched(
-        folder / "log",
-        *("--data-dir", str(folder / "data"), "--models-dir", str(reference_models)),
-        *("--ckpt", str(checkpoint), "--use-cpu", "all", "--api", "--xformers"),
-        *("--styles-file", str(reference_models / "styles.csv")),
-        *("--embeddings-dir", str(reference_models / "embeddings")),
+        models.parent / "log",
+        *("--data-dir", str(data), "--models-dir", str(models), "--styles-file", styles),
+        *("--ckpt", str(models / "Stable-diffusion" / SD15), "--use-cpu", "all", "--api"),
+        *("--embeddings-dir", str(models / "embeddings"), "--xformers"),
         # with the slash that openOutpaint tells its users to add
         *("--cors-allow-origins", f"https://elsewhere.example,{PAGE}/"),
     )
     try:
-        launched.post("/sdapi/v1/txt2img", SMALL)
+        assert launched.get("/sdapi/v1/sd-models")
+        assert is_drawn(launched.post(TXT2IMG, dict(SMALL))["images"][0])
         yield launched
     finally:
         launched.process.kill()

@@ -47,7 +47,7 @@ def test_txt2img_with_styles_and_another_sampler(api: webuiapi.WebUIApi) -> None
     assert result.info["sampler_name"] == "DPM++ 2M"
 
 
-def test_what_is_drawn_without_asynchrony_is_drawn_with_it(api: webuiapi.WebUIApi) -> None:
+def test_a_seed_draws_the_same_again(api: webuiapi.WebUIApi) -> None:
     one, other = api.txt2img(**SMALL), api.txt2img(**SMALL)
 
     apart = np.asarray(one.image, np.int16) - np.asarray(other.image)
@@ -166,13 +166,13 @@ def test_the_model_is_switched_by_half_a_name(api: webuiapi.WebUIApi) -> None:
 
 
 def test_progress_while_drawing_and_interrupt(api: webuiapi.WebUIApi) -> None:
-    job = beside(lambda: api.txt2img(**{**SMALL, "steps": 2000}))
+    job = beside(lambda: api.txt2img(**{**SMALL, "steps": 1000}, n_iter=9))
     until(lambda: api.get_progress()["state"]["sampling_step"] > 0)
 
     assert 0.0 < api.get_progress()["progress"] < 1.0
     assert api.interrupt() == {}
 
-    assert job.result().image.size == (64, 64)
+    assert [image.size for image in job.result().images] == [(64, 64)]
     api.util_wait_for_ready(check_interval=0.05)
 
 

@@ -102,7 +102,10 @@ def test_a_fault_of_ours_is_told_by_its_class(wire: Wire) -> None:
 
 def test_addresses_in_place_of_pictures(wire: Wire) -> None:
     answer = wire.client.post("/sdapi/v1/png-info", json={"image": "http://127.0.0.1/x.png"})
-    assert (answer.status_code, answer.json()["detail"]) == (500, "Request to local resource not allowed")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        500,
+        "Request to local resource not allowed",
+    )
 
 
 def test_a_missing_content_type_is_json(wire: Wire) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import numpy as np
 import pytest
+from fastapi import Response
 
 from pipelines.generate import Generated
 from pipelines.watch import Watch
-from server.jobs import JobQueue, QueueFull
+from server.jobs import Job, JobQueue, QueueFull
+from server.kept import Outcome
 
 from .fakes import MODEL, FakeDevice, image, plan
 
@@ -115,3 +118,80 @@ async def test_closing_cancels_what_is_there() -> None:
         jobs.close()
         assert job.watch.cancelled
     assert device.closed
+
+
+async def test_who_is_refused_learns_how_long_a_job_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("server.jobs.time.monotonic", lambda: now[0])
+
+    async def took(jobs: JobQueue, seconds: float) -> int:
+        async with jobs.accepted("txt2img", watch(), None):
+            now[0] += seconds
+            with pytest.raises(QueueFull) as refused:
+                jobs.accept("txt2img", watch(), None, None)
+        return refused.value.retry_after
+
+    jobs = JobQueue(limit=1)
+    assert [await took(jobs, seconds) for seconds in (0.1, 8.5, 1000.0, 0.1)] == [5, 1, 5, 60]
+
+
+async def test_how_a_job_ended_is_remembered_until_another_of_its_id() -> None:
+    jobs = JobQueue(limit=0)
+    for error, told in ((KeyError("x"), "'x'"), (RuntimeError(), "RuntimeError")):
+        jobs.end(jobs.accept("txt2img", watch(), "mine", None), error)
+        assert (jobs.failure("mine"), jobs.was_finished("mine")) == (told, False)
+    jobs.end(jobs.accept("txt2img", watch(), "mine", None), None)
+    assert (jobs.failure("mine"), jobs.was_finished("mine")) == (None, True)
+    assert (jobs.failure("other"), jobs.was_finished("other")) == (None, False)
+    for number in range(1024):
+        jobs.end(jobs.accept("txt2img", watch(), f"{number}", None), None)
+    assert not jobs.was_finished("mine")
+    assert jobs.was_finished("0")
+
+
+async def test_a_job_that_is_over_shows_nothing() -> None:
+    jobs = JobQueue(limit=0)
+    job = jobs.accept("txt2img", watch(), None, None)
+    job.watch.show(np.zeros((1, 8, 8, 3), np.uint8))
+    jobs.end(job, None)
+    assert jobs.last is job
+    assert job.watch.want_preview() is None
+
+
+async def test_only_a_job_that_is_asked_for_later_leaves_its_outcome() -> None:
+    jobs = JobQueue(limit=0)
+    outcome = Outcome.of(Response("x"))
+    plain = jobs.accept("txt2img", watch(), "plain", None)
+    named = jobs.accept("txt2img", watch(), "named", "digest")
+    left = jobs.accept("txt2img", watch(), "left", None)
+    left.detached = True
+    for job in (plain, named, left):
+        jobs.end(job, None, outcome)
+    found = [jobs.kept.find(job.id) is not None for job in (plain, named, left)]
+    assert found == [False, True, True]
+
+
+def test_the_last_client_that_leaves_cancels_unless_none_is_needed() -> None:
+    for detached in (False, True):
+        job = Job(id="a", kind="txt2img", watch=watch(), clients=2, detached=detached)
+        job.leave()
+        assert not job.watch.cancelled
+        job.leave()
+        assert job.watch.cancelled != detached
+
+
+async def test_errands_end_with_the_server() -> None:
+    jobs, ended = JobQueue(limit=0), asyncio.Event()
+
+    async def errand() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    jobs.beside(errand())
+    await asyncio.sleep(0)
+    assert not ended.is_set()
+    jobs.close()
+    async with asyncio.timeout(10):
+        await ended.wait()

@@ -38,7 +38,8 @@ STORIES = (
     "txt2img_override_no_restore get_options_after_no_restore post_options_undo",
     "err_options_bad_type options_after_bad_type err_options_restore_clip",
     "err_txt2img_override_unknown_model after_override_unknown_model_options_ckpt",
-    "post_interrupt_idle post_skip_idle progress_after_idle_interrupt txt2img_after_idle_interrupt",
+    "err_txt2img_clip_skip_99 post_interrupt_idle post_skip_idle progress_after_idle_interrupt"
+    " txt2img_after_idle_interrupt",
     "post_create_embedding post_create_embedding_exists",
     "post_unload_checkpoint err_options_restricted_key get_options_after_unload"
     " txt2img_after_unload post_reload_checkpoint",
@@ -46,9 +47,10 @@ STORIES = (
 """Recordings that follow from one another; each story leaves the server as it found it."""
 
 GUARDED = tuple(name for name in recordings.names() if name.startswith("auth_"))
+IDLE = ("get_progress", "get_progress_skip_current_image")
 STOPPING = ("ui_server_stop",)
 TOLD = {name for story in STORIES for name in story.split()}
-ALONE = sorted({*recordings.names()} - LIVE - TOLD - {*GUARDED, *STOPPING})
+ALONE = sorted({*recordings.names()} - LIVE - TOLD - {*GUARDED, *IDLE, *STOPPING})
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,13 @@ def test_answers_of_a_guarded_server(
 ) -> None:
     argv = ["--data-dir", str(tmp_path), "--models-dir", str(folder / "models")]
     replay.check(TestClient(create_app(parse([*argv, *USERS]))), name)
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_answers_of_a_server_that_has_done_nothing(
+    name: str, replay: Replay, tmp_path: Path
+) -> None:
+    replay.check(TestClient(create_app(parse(["--data-dir", str(tmp_path)]))), name)
 
 
 @pytest.mark.parametrize("name", STOPPING)

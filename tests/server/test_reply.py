@@ -134,10 +134,19 @@ def test_the_infotext_can_be_left_out_of_the_picture() -> None:
     assert found == [{"parameters": "hello"}, {}]
 
 
-@pytest.mark.parametrize(("grid", "size"), [(True, (16, 8)), (False, (8, 8))])
-def test_a_preview_shows_the_batch(grid: bool, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("grid", "count", "size"),
+    [
+        (True, 2, (16, 8)),
+        (True, 4, (16, 16)),
+        (True, 5, (24, 16)),
+        (True, 1, (8, 8)),
+        (False, 2, (8, 8)),
+    ],
+)
+def test_a_preview_shows_the_batch(grid: bool, count: int, size: tuple[int, int]) -> None:
     options, _ = Options.defaults().with_overrides({"show_progress_grid": grid})
-    pixels = np.stack([image(level=10).pixels, image(level=90).pixels])
+    pixels = np.stack([image(level=10 * (i + 1)).pixels for i in range(count)])
     shown = Image.open(io.BytesIO(base64.b64decode(reply.preview(pixels, options))))
     assert shown.size == size
     assert shown.getpixel((0, 0)) == (10, 10, 10)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,6 +15,8 @@ from server.app import create_app
 from server.jobs import Job
 from server.services import Services
 from server.settings import parse
+
+from ..wire import recorded
 
 IDLE = {
     "progress": 0.0,
@@ -84,8 +87,6 @@ async def test_progress_counts_batches_and_steps(app: FastAPI) -> None:
             "sampling_steps": 10,
         }
         assert reply["eta_relative"] >= 0
-    async with calling(app) as client:
-        assert (await client.get("/sdapi/v1/progress")).json() == IDLE
 
 
 async def test_the_preview_is_drawn_for_those_who_look(app: FastAPI) -> None:
@@ -179,3 +180,172 @@ async def test_a_job_without_a_plan_yet_has_begun_nothing(app: FastAPI) -> None:
         await job_with(app, stack, Watch())
         reply = (await client.get("/sdapi/v1/progress")).json()
         assert reply["progress"] == 0.01
+
+
+def driven(watch: Watch, state: dict[str, Any], passes: int = 1) -> None:
+    """Bring a watch to where the reference was when it told `state`."""
+    watch.begin_plan(
+        batch_count=state["job_count"] // passes,
+        passes=passes,
+        steps=state["sampling_steps"],
+        preview_every=10,
+    )
+    watch.begin()
+    batch, done = divmod(state["job_no"], passes)
+    watch.begin_batch(batch)
+    for _ in range(done):
+        watch.end_pass()
+    watch.begin_pass(state["sampling_steps"])
+    watch.stepped(state["sampling_step"], denoised=None)
+
+
+async def compared(app: FastAPI, poll: dict[str, Any], passes: int = 1, told: str = "") -> None:
+    """Ask at the same point as the reference was asked, and compare what can be the same."""
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch()
+        await job_with(app, stack, watch)
+        driven(watch, poll["state"], passes)
+        if told:
+            await client.post(f"/sdapi/v1/{told}")
+        reply = (await client.get("/sdapi/v1/progress")).json()
+    assert list(reply) == list(poll)
+    assert list(reply["state"]) == list(poll["state"])
+    # the reference takes its readings one after another: a step may pass between them
+    a_step = 1.01 / poll["state"]["job_count"] / poll["state"]["sampling_steps"]
+    assert reply["progress"] == pytest.approx(poll["progress"], abs=a_step)
+    for changing in ("progress", "eta_relative", "current_image"):
+        reply.pop(changing), poll.pop(changing)
+    reply["state"].pop("job_timestamp"), poll["state"].pop("job_timestamp")
+    assert reply == poll
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"), [("progress_mid_job", 1), ("progress_n_iter3_hires", 2)]
+)
+async def test_progress_is_that_of_the_reference(app: FastAPI, name: str, passes: int) -> None:
+    polls = [each for each in recorded(name)["polls"] if each["state"]["sampling_step"]]
+    assert len(polls) >= 4
+    for poll in polls:
+        await compared(app, poll, passes)
+
+
+@pytest.mark.parametrize("told", ["interrupt", "skip"])
+async def test_a_job_told_to_stop_is_that_of_the_reference(app: FastAPI, told: str) -> None:
+    await compared(app, recorded(f"{told}_mid_job")["progress_just_after"], told=told)
+
+
+@pytest.mark.parametrize("name", ["get_progress", "get_progress_skip_current_image"])
+async def test_idle_is_that_of_the_reference(app: FastAPI, name: str) -> None:
+    record = recorded(name)
+    async with calling(app) as client:
+        assert (await client.get(record["path"])).json() == record["response"]
+
+
+async def test_after_a_job_its_numbers_stay(app: FastAPI) -> None:
+    wanted = recorded("progress_mid_job")["after_job"]
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch()
+        job = await job_with(app, stack, watch)
+        driven(watch, wanted["state"] | {"job_count": 1, "job_no": 0})
+        watch.end_pass()
+        await stack.aclose()
+        wanted["state"]["job_timestamp"] = job.timestamp
+        assert (await client.get("/sdapi/v1/progress")).json() == wanted
+
+
+async def test_an_idle_interrupt_is_told_until_the_next_job(app: FastAPI) -> None:
+    """As in the recording, but for a server that has had no job yet."""
+    async with calling(app) as client, AsyncExitStack() as stack:
+        for path in ("interrupt", "skip"):
+            await client.post(f"/sdapi/v1/{path}")
+        assert (await client.get("/sdapi/v1/progress")).json() == IDLE
+        await job_with(app, stack, Watch())
+        await stack.aclose()
+        for name in ("post_interrupt_idle", "post_skip_idle"):
+            record = recorded(name)
+            assert (await client.post(record["path"])).json() == record["response"]
+        state = (await client.get("/sdapi/v1/progress")).json()["state"]
+        wanted = recorded("progress_after_idle_interrupt")["response"]["state"]
+        assert state == wanted | {"job_timestamp": state["job_timestamp"]}
+        next_one = Watch()
+        await job_with(app, stack, next_one)
+        next_one.begin()
+        state = (await client.get("/sdapi/v1/progress")).json()["state"]
+        assert (state["interrupted"], state["skipped"]) == (False, False)
+
+
+async def test_a_job_is_asked_for_by_its_id(app: FastAPI) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        first, second = Watch(batch_count=1, steps=10), Watch(batch_count=1, steps=10)
+        await job_with(app, stack, first)
+        other = await job_with(app, stack, second)
+
+        async def told() -> tuple[float, str | None]:
+            reply = await client.get("/sdapi/v1/progress", params={"id_task": other.id})
+            return reply.json()["progress"], reply.json()["textinfo"]
+
+        assert await told() == (0.01, "In queue: 2/2")
+        first.begin()
+        assert await told() == (0.01, "In queue: 1/1")
+        second.begin()
+        second.stepped(5, denoised=None)
+        assert await told() == (0.51, None)
+        assert (await client.get("/sdapi/v1/progress")).json()["progress"] == 0.01
+        await client.post("/sdapi/v1/interrupt", params={"id_task": other.id})
+        await client.post("/sdapi/v1/skip", params={"id_task": "none"})
+        assert (first.stopping, second.stopping) == (False, True)
+        await stack.aclose()
+        assert await told() == (1.0, None)
+        nobody = await client.get("/sdapi/v1/progress", params={"id_task": "none"})
+        assert nobody.json() == IDLE | {"textinfo": "Waiting..."}
+
+
+async def test_a_script_counts_its_plans(app: FastAPI) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch()
+        await job_with(app, stack, watch)
+        watch.expect_plans(3)
+        titles = []
+        for _ in range(3):
+            watch.begin_plan(batch_count=1, passes=1, steps=10, preview_every=0)
+            watch.begin()
+            watch.begin_batch(0)
+            titles.append((await client.get("/sdapi/v1/progress")).json()["state"]["job"])
+            watch.end_pass()
+        last = (await client.get("/sdapi/v1/progress")).json()
+        assert [*titles, last["state"]["job"]] == [
+            *(f"{i} out of 3" for i in (1, 2, 3)),
+            "3 out of 3",
+        ]
+        assert last["progress"] == 1.0
+
+
+async def test_a_preview_is_encoded_once(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+
+    def preview(pixels: Any, options: Any) -> str:
+        encoded.append(len(pixels))
+        return "text"
+
+    monkeypatch.setattr("server.reply.preview", preview)
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch(batch_count=1, steps=10, preview_every=1)
+        await job_with(app, stack, watch)
+        watch.begin()
+        for count in (1, 2):
+            watch.show(np.zeros((count, 8, 8, 3), np.uint8))
+            for _ in range(3):
+                reply = (await client.get("/sdapi/v1/progress")).json()
+                assert reply["current_image"] == "text"
+    assert encoded == [1, 2]
+
+
+async def test_without_live_previews_there_is_no_picture(app: FastAPI) -> None:
+    services: Services = app.state.services
+    services.options.set({"live_previews_enable": False}, save=False)
+    async with calling(app) as client, AsyncExitStack() as stack:
+        watch = Watch(batch_count=1, steps=10, preview_every=1)
+        await job_with(app, stack, watch)
+        watch.begin()
+        watch.show(np.zeros((1, 8, 8, 3), np.uint8))
+        assert (await client.get("/sdapi/v1/progress")).json()["current_image"] is None
