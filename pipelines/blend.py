@@ -22,15 +22,15 @@ class Blend:
     mask: Tensor
     soft: SoftInpainting | None = None
 
-    def at(self, latents: Tensor, sigma: float, scale: float = 1.0) -> Tensor:
-        """`latents` with the kept part put back, at noise level `sigma`.
+    def at(self, latents: Tensor, level: float, scale: float = 1.0) -> Tensor:
+        """`latents` with the kept part put back, at a noise level (a sigma, or a time step).
 
         `scale` is what the kept part is multiplied by to be in the latents' scale.
         """
         init = self.init * scale
         if self.soft is None:
             return latents * self.mask + init * (1 - self.mask)
-        exponent = sigma**self.soft.schedule_bias * self.soft.preservation_strength
+        exponent = level**self.soft.schedule_bias * self.soft.preservation_strength
         return _interpolated(init, latents, self.mask**exponent, self.soft.contrast_boost)
 
     def result(self, latents: Tensor) -> Tensor:

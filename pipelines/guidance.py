@@ -62,15 +62,18 @@ class Guidance:
     shown: Tensor | None = None
     image_scale: float | None = None
 
-    def without_uncond(self, call: int, sigma: float, effects: Effects) -> bool:
-        """Whether model call `call` (from 0) at `sigma` is guided by the conditional part alone."""
+    def without_uncond(self, call: int, level: float, effects: Effects) -> bool:
+        """Whether model call `call` (from 0) at `level` is guided by the conditional part alone.
+
+        The level of noise is a sigma, or as in the reference a time step, if samplers count so.
+        """
         if self.image_scale is not None:  # the picture's guidance is read from it as well
             return False
         if self.skip_early and call / self.calls <= self.skip_early:
             effects.skipped_early = True
             return True
         odd = self.s_min_uncond_all or call % 2 == 1
-        if odd and sigma < self.s_min_uncond:
+        if odd and level < self.s_min_uncond:
             effects.skipped_small_sigma = True
             return True
         # the unconditional part may have no weight at all
@@ -121,11 +124,11 @@ class Mixer:
             self._shown = guidance.shown.expand(len(guidance.conds), -1, -1, -1)
 
     def mix(
-        self, step: Denoise | DenoiseApart, call: int, effects: Effects
+        self, step: Denoise | DenoiseApart, call: int, effects: Effects, level: float | None = None
     ) -> Generator[Predict, Any, tuple[Tensor, Tensor]]:
         """The guided and the unconditional answer (the conditional one where that is left out)."""
         guidance, x, sigma = self._guidance, step.x, step.sigma
-        alone = guidance.without_uncond(call, sigma, effects)
+        alone = guidance.without_uncond(call, sigma if level is None else level, effects)
         scale = guidance.scale
         if isinstance(step, DenoiseApart):
             scale, alone = scale * step.scale, False
@@ -169,7 +172,7 @@ class Mixer:
 
 
 def blended(
-    step: Denoise | DenoiseApart, blend: Blend | None, *, before: bool
+    step: Denoise | DenoiseApart, blend: Blend | None, level: float, *, before: bool
 ) -> tuple[Denoise | DenoiseApart, Tensor | None]:
     """The step with what is not repainted put back before the model sees it, and the change.
 
@@ -179,5 +182,5 @@ def blended(
     """
     if blend is None or not before:
         return step, None
-    seen = blend.at(step.x, step.sigma, scale=math.sqrt(1 + step.sigma**2))
+    seen = blend.at(step.x, level, scale=math.sqrt(1 + step.sigma**2))
     return replace(step, x=seen), step.x - seen

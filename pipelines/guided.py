@@ -42,14 +42,15 @@ class Lead:
 class Course:
     """What drives a sampler of `order` model calls a step.
 
-    `denoiser` makes the denoiser of a model; `blend_before` is how inpainting blends.
+    `denoiser` makes the denoiser of a model. Samplers `on_timesteps` count noise by the time step,
+    and have inpainting blended before the model sees the latents.
     """
 
     lead: Lead
     denoiser: "Callable[[ModelTraits], Denoiser]"
     order: int
     blend: Blend | None = None
-    blend_before: bool = False
+    on_timesteps: bool = False
 
 
 def guided(
@@ -74,12 +75,13 @@ def guided(
                 denoiser = course.denoiser(traits)
                 mixer = Mixer(guidance, denoiser, step.x.device)
                 effects.refined.add(course.lead.number)
-            seen, change = blended(step, course.blend, before=course.blend_before)
-            denoised, uncond = yield from mixer.mix(seen, call, effects)
+            level = denoiser.table.timestep(step.sigma) if course.on_timesteps else step.sigma
+            seen, change = blended(step, course.blend, level, before=course.on_timesteps)
+            denoised, uncond = yield from mixer.mix(seen, call, effects, level)
             if change is not None:
                 denoised, uncond = denoised + change, uncond + change
             elif course.blend is not None:
-                denoised = course.blend.at(denoised, step.sigma)
+                denoised = course.blend.at(denoised, level)
             call += 1
             watch.stepped(math.ceil(call / course.order), denoised)
             answer = (denoised, uncond) if isinstance(step, DenoiseApart) else denoised

@@ -78,7 +78,7 @@ def sample(
         denoiser=partial(_denoiser, wanted.spec),
         order=sampler.calls_a_step,
         blend=wanted.blend,
-        blend_before=sampler.on_timesteps,
+        on_timesteps=sampler.on_timesteps,
     )
     sampling = sampler.function(x, path.sigmas, noise, spec)
     try:

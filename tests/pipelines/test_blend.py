@@ -112,7 +112,7 @@ def test_blended_before_the_model_sees_the_kept_part_in_its_scale(
     kind: Denoise | DenoiseApart,
 ) -> None:
     blend = Blend(init=INIT, mask=MASK)
-    seen, change = blended(kind, blend, before=True)
+    seen, change = blended(kind, blend, kind.sigma, before=True)
     assert type(seen) is type(kind)
     assert seen.sigma == 2.0
     torch.testing.assert_close(seen.x[..., KEPT], INIT[..., KEPT] * math.sqrt(5))
@@ -123,8 +123,8 @@ def test_blended_before_the_model_sees_the_kept_part_in_its_scale(
 
 def test_nothing_is_blended_before_otherwise() -> None:
     step = Denoise(LATENTS, 2.0)
-    assert blended(step, None, before=True) == (step, None)
-    assert blended(step, Blend(init=INIT, mask=MASK), before=False) == (step, None)
+    assert blended(step, None, step.sigma, before=True) == (step, None)
+    assert blended(step, Blend(init=INIT, mask=MASK), step.sigma, before=False) == (step, None)
 
 
 def answered(sigma: float, *, before: bool, blend: Blend) -> tuple[Tensor, Tensor, Watch]:
@@ -147,7 +147,7 @@ def answered(sigma: float, *, before: bool, blend: Blend) -> tuple[Tensor, Tenso
         denoiser=lambda traits: from_traits,
         order=1,
         blend=blend,
-        blend_before=before,
+        on_timesteps=before,
     )
     noises: list[Tensor] = []
 
