@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import Request
 
-from pipelines.watch import Watch
-
 
 @asynccontextmanager
 async def on_disconnect(request: Request, act: Callable[[], None]) -> AsyncIterator[None]:
@@ -29,10 +27,3 @@ async def on_disconnect(request: Request, act: Callable[[], None]) -> AsyncItera
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
-
-
-@asynccontextmanager
-async def cancelled_on_disconnect(request: Request, watch: Watch) -> AsyncIterator[None]:
-    """Cancel the job of `watch` when the client of `request` closes its connection meanwhile."""
-    async with on_disconnect(request, watch.cancel):
-        yield

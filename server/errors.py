@@ -64,7 +64,7 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         UnknownCheckpoint: Answer(status=500, error="RuntimeError"),
         FrozenOption: Answer(status=500, error="AssertionError"),
         BadPlan: Answer(status=422),
-        # nobody reads it: the client has gone
+        # read only where another client cancelled the job: its own has gone else
         Cancelled: Answer(status=499),
         BadPicture: Answer(status=422),
         BadScriptArgs: Answer(status=422),

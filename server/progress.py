@@ -1,9 +1,10 @@
 """How far a job is, in the wire's numbers and words."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import get_args
+
+from fastapi.concurrency import run_in_threadpool
 
 from pipelines.plan import VaeMethod
 from pipelines.watch import ONLY_FINISHED
@@ -99,7 +100,8 @@ async def look(job: Job, options: Options) -> Look | None:
     if preview is None:
         return None
     if job.look is None or job.look.number != preview.number:
-        text = await asyncio.to_thread(reply.preview, preview.pixels, options)
+        # not on the pool where jobs are translated and finished: a poll is not to wait for them
+        text = await run_in_threadpool(reply.preview, preview.pixels, options)
         job.look = Look(
             number=preview.number, text=text, format=options.live_previews_image_format.lower()
         )

@@ -96,7 +96,8 @@ async def check_address(url: str, options: Options, network: Network = NETWORK) 
     host = parsed.raw_host.decode("ascii")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     try:
-        found = await network.resolve(host, port)
+        async with asyncio.timeout(_CONNECT_S):
+            found = await network.resolve(host, port)
         addresses = [ipaddress.ip_address(each.partition("%")[0]) for each in found]
     except (OSError, ValueError) as error:
         raise BadAddress(f"{host!r:.80} cannot be resolved: {error}") from error

@@ -61,9 +61,14 @@ class Shelf:
         return data / usual, (told,)
 
     def _is_read(self, path: Path) -> bool:
+        """Whether models are read from there; a folder that holds all data does not count."""
         settings = self.settings
         read = (settings.models_path, settings.embeddings_dir, settings.lora_dir)
-        return any(path.is_relative_to(each) for each in (*read, settings.cache_path))
+        return any(
+            path.is_relative_to(each)
+            for each in (*read, settings.cache_path)
+            if not settings.data_path.is_relative_to(each)
+        )
 
     def put(self, image: Image.Image, facts: Facts, wanted: Wanted) -> tuple[str, ...]:
         """Write a picture under the next free name, and say what went otherwise.

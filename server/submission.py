@@ -1,6 +1,7 @@
 """A request handed in as a job: it is carried out once, whoever waits, leaves or asks again."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -74,8 +75,9 @@ def wish(kind: str, body: GenerationRequest) -> Wish:
         raise ApiError(
             422, f"force_task_id has {len(wanted)} characters; allowed are at most {MAX_ID}"
         )
-    digest = blake2b(f"{kind} {body.model_dump_json()}".encode(errors="surrogatepass")).hexdigest()
-    return Wish(kind=kind, id=wanted, digest=digest)
+    digest = blake2b(kind.encode())
+    digest.update(json.dumps(body.echo()).encode())
+    return Wish(kind=kind, id=wanted, digest=digest.hexdigest())
 
 
 async def submit(

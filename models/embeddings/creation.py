@@ -1,5 +1,6 @@
 """A new textual inversion, to be trained elsewhere: it begins as the words that describe it."""
 
+import contextlib
 import io
 import secrets
 from pathlib import Path
@@ -81,15 +82,19 @@ def _beginning(table: Tensor, wanted: NewEmbedding) -> Tensor:
 def _write(path: Path, content: bytes, *, overwrite: bool) -> None:
     """The whole file or none of it; a name that somebody else took meanwhile stays theirs."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    leftovers = [temporary]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not overwrite:
             # claims the name: an empty file is no embedding yet
             path.touch(exist_ok=False)
+            leftovers.append(path)
         temporary.write_bytes(content)
         temporary.replace(path)
     except FileExistsError:
         raise BadCreation(f"file {printable(path)} already exists") from None
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        for leftover in leftovers:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         raise BadCreation(f"{printable(path)} cannot be written ({error.strerror})") from error

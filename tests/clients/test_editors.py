@@ -133,12 +133,17 @@ def test_open_outpaint_shows_what_is_being_drawn(http: httpx.Client) -> None:
     job = beside(lambda: posted(http, TXT2IMG, long))
     until(lambda: is_sampling(http))
 
-    told: list[Any] = []
-    until(lambda: bool(told.append(http.get(PROGRESS).json()) or told[-1]["current_image"]))
+    told: dict[str, Any] = {}
+
+    def shows_a_picture() -> bool:
+        told.update(http.get(PROGRESS).json())
+        return told["current_image"] is not None
+
+    until(shows_a_picture)
 
     assert http.post("/sdapi/v1/interrupt", headers=ORIGIN).json() == {}
-    assert opened(told[-1]["current_image"]).size == (64, 64)
-    assert 0.0 < told[-1]["progress"] < 1.0
+    assert opened(told["current_image"]).size == (64, 64)
+    assert 0.0 < told["progress"] < 1.0
     assert len(job.result()["images"]) == 1
     until(lambda: is_idle(http))
 

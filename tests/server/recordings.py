@@ -6,6 +6,7 @@ is a row of a table in docs/deviations.md.
 """
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -63,7 +64,7 @@ class Recording:
     raw: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def ask(self, client: TestClient) -> httpx.Response:
+    def ask(self, client: TestClient) -> httpx2.Response:
         """Send what was sent to the reference."""
         body: dict[str, Any] = {}
         if self.raw is not None:
@@ -127,7 +128,7 @@ def deviations() -> dict[str, Deviation]:
 
 
 def differences(
-    recording: Recording, response: httpx.Response, alike: Mapping[str, str]
+    recording: Recording, response: httpx2.Response, alike: Mapping[str, str]
 ) -> set[str]:
     """The parts in which a response differs from the recording.
 
@@ -136,12 +137,11 @@ def differences(
     if response.status_code != recording.status:
         return {STATUS}
     text = response.text
-    for ours, theirs in alike.items():
-        text = text.replace(ours, theirs)
-    try:
+    for here, there in alike.items():
+        text = text.replace(here, there)
+    ours: Any = text
+    with contextlib.suppress(ValueError):
         ours = json.loads(text)
-    except ValueError:
-        ours = text
     theirs = recording.answer
     if isinstance(theirs, str) and theirs.lstrip().startswith("<"):
         # a page, or a note about where the answer was kept

@@ -40,18 +40,25 @@ def test_nothing_of_the_reference_is_missing(
     assert not missing, "\n".join([told, *missing])
 
 
-def test_every_schema_of_the_reference_has_its_name_here(described: dict[str, Any]) -> None:
-    theirs = REFERENCE["components"]["schemas"]
-    assert sorted(theirs.keys() - described["components"]["schemas"].keys()) == []
-
-
-def test_properties_are_in_the_references_order(described: dict[str, Any]) -> None:
+def test_schemas_have_the_references_names_and_orders(described: dict[str, Any]) -> None:
     ours = described["components"]["schemas"]
     for name, schema in REFERENCE["components"]["schemas"].items():
-        if name in ("Flags", "Options"):
-            continue
         wanted = list(schema["properties"])
-        assert [key for key in ours[name]["properties"] if key in wanted] == wanted, name
+        assert name in ours
+        assert ours[name].get("required") == schema.get("required"), name
+        if name not in ("Flags", "Options"):
+            assert [key for key in ours[name]["properties"] if key in wanted] == wanted, name
+
+
+def test_routes_take_and_give_schemas_of_the_references_names(described: dict[str, Any]) -> None:
+    for path, methods in REFERENCE["paths"].items():
+        for method, route in methods.items():
+            for get in (_body, _reply):
+                wanted = get(route)
+                here = get(described["paths"][path][method])
+                if wanted:
+                    assert here.get("$ref") == wanted.get("$ref"), path
+                    assert here.get("items") == wanted.get("items"), path
 
 
 def test_the_comparison_finds_what_is_missing(described: dict[str, Any]) -> None:

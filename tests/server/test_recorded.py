@@ -128,7 +128,7 @@ class Replay:
         response = recording.ask(client)
         found = differences(recording, response, self._alike)
         row = self._allowed.get(name)
-        wanted = row.parts if row else frozenset()
+        wanted = set(row.parts) if row else set()
         status = row.status if row else recording.status
         what = f"{name}: {response.status_code} {response.text[:600]}\n  not {recording.status} "
         assert (response.status_code, found) == (status, wanted), what + str(recording.answer)[:600]

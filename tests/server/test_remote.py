@@ -1,7 +1,9 @@
 """Addresses of pictures: real servers on this machine, and names that lead astray."""
 
+import asyncio
 import base64
 import io
+import shutil
 import socketserver
 import ssl
 import subprocess
@@ -253,6 +255,16 @@ async def test_what_is_endless_or_slow_ends(site: Site, monkeypatch: pytest.Monk
     assert time.monotonic() - start < 3
 
 
+async def test_a_name_that_nobody_answers_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(host: str, port: int) -> Sequence[str]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(remote, "_CONNECT_S", 0.1)
+    with pytest.raises(BadAddress, match="cannot be resolved"):
+        await remote.check_address("http://a/", GUARDED, Network(resolve=silent))
+
+
 async def test_what_is_no_picture_is_refused(site: Site) -> None:
     site.pages["/page"] = page(200, b"<html></html>")
     site.pages["/broken"] = page(500, png())
@@ -341,6 +353,7 @@ async def test_a_webhook_is_called_under_the_same_guard(site: Site) -> None:
         await remote.post(site.at("/hook"), b"{}", GUARDED, 5)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 async def test_certificates_are_those_of_the_name(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     subprocess.run(

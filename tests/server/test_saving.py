@@ -136,6 +136,13 @@ def test_folders_inside_are_taken(tmp_path: Path, outdir: str) -> None:
     assert len(list(place.glob("0000[01]-*.png"))) == 2
 
 
+def test_data_among_the_models_are_written_even_so(tmp_path: Path) -> None:
+    for models in (tmp_path, tmp_path / "data"):
+        kept = shelf(tmp_path / "data", "--models-dir", str(models))
+        assert put(kept) == ()
+    assert len(files(tmp_path)) == 2
+
+
 def test_infotexts_lie_beside_pictures_where_asked(tmp_path: Path) -> None:
     put(
         shelf(tmp_path, save_txt=True, save_to_dirs=False, enable_pnginfo=False), infotext="é\ud800"

@@ -1,5 +1,7 @@
 """Progress, interrupt and skip, on jobs whose progress the test makes."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -349,3 +351,19 @@ async def test_without_live_previews_there_is_no_picture(app: FastAPI) -> None:
         watch.begin()
         watch.show(np.zeros((1, 8, 8, 3), np.uint8))
         assert (await client.get("/sdapi/v1/progress")).json()["current_image"] is None
+
+
+async def test_a_poll_does_not_wait_for_the_threads_of_jobs(app: FastAPI) -> None:
+    free = threading.Event()
+    busy = [asyncio.create_task(asyncio.to_thread(free.wait, 30)) for _ in range(64)]
+    async with calling(app) as client, AsyncExitStack() as stack:
+        stack.callback(free.set)
+        watch = Watch(batch_count=1, steps=10, preview_every=1)
+        await job_with(app, stack, watch)
+        watch.begin()
+        watch.show(np.zeros((1, 8, 8, 3), np.uint8))
+        async with asyncio.timeout(10):
+            reply = (await client.get("/sdapi/v1/progress")).json()
+        assert reply["current_image"].startswith("iVBORw0KGgo")
+        free.set()
+        await asyncio.gather(*busy)

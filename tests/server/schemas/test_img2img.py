@@ -13,7 +13,7 @@ from server.schemas.txt2img import Txt2ImgRequest
 from ..wire import DATA
 
 ECHOES = json.loads((DATA / "img2img_echoes.json").read_text("utf-8"))
-OPENAPI = json.loads((DATA / "openapi_reference.json").read_text("utf-8"))["schemas"]
+OPENAPI = json.loads((DATA / "openapi.json").read_text("utf-8"))["components"]["schemas"]
 
 # v1.4.0's own fields of img2img, in its order and with its defaults.
 OLD_FIELDS: dict[str, Any] = {
