@@ -10,10 +10,11 @@ from PIL import Image, PngImagePlugin
 
 from pipelines.watch import Watch
 from server.errors import ApiError
-from server.extras import PLAIN, Finished, Tools, check, finish
+from server.extras import Finished, check, finish
 from server.imagecodec import BadImage
 from server.options import Options
 from server.schemas.extras import ExtrasSingleImageRequest
+from server.tools import PLAIN, Tools
 
 
 def picture(width: int = 16, height: int = 8, mode: str = "RGB", **notes: str) -> str:

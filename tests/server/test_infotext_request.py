@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.infotext_request import FIELDS, SETTINGS, filled
-from server.options import Options, defaults
+from server.option_table import defaults
+from server.options import Options
 from server.schemas.img2img import Img2ImgRequest
 from server.schemas.txt2img import Txt2ImgRequest
 from server.styles import Style
