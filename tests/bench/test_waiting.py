@@ -19,12 +19,15 @@ ASKED, WAITING = 100, 1000
 
 def taken(server: Launched, name: str) -> str:
     """The milliseconds of polls, as cells of a table."""
-    cells = []
-    calls = (
-        lambda: server.get("/sdapi/v1/progress?skip_current_image=true"),
-        lambda: server.post("/internal/progress", {"id_task": name, "live_preview": False}),
-    )
-    for call in calls:
+
+    def whole() -> object:
+        return server.get("/sdapi/v1/progress?skip_current_image=true")
+
+    def one() -> object:
+        return server.post("/internal/progress", {"id_task": name, "live_preview": False})
+
+    cells: list[float] = []
+    for call in (whole, one):
         times = []
         for _ in range(ASKED):
             start = time.perf_counter()

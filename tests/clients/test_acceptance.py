@@ -71,19 +71,20 @@ PLACEHOLDERS: dict[str, Any] = {
 def test_a_prompt_alone_asks_for_50_steps_of_euler_at_512(http: httpx.Client) -> None:
     """Interrupted at its first step, because all of it takes a minute on a processor."""
     job = beside(lambda: posted(http, TXT2IMG, {"prompt": "1 girl"}))
+    state: dict[str, Any] = {}
 
-    def state() -> Any:
-        return http.get(PROGRESS, params={"skip_current_image": "true"}).json()["state"]
+    def has_begun() -> bool:
+        state.update(http.get(PROGRESS, params={"skip_current_image": "true"}).json()["state"])
+        return bool(state["job_count"] > 0 and state["sampling_steps"] > 0)
 
-    until(lambda: bool(state()["sampling_steps"]))
-    steps = state()["sampling_steps"]
+    until(has_begun)
     http.post("/sdapi/v1/interrupt")
 
     answer = job.result()
 
     (picture,) = answer["images"]
     told = info(answer)
-    assert steps == 50
+    assert state["sampling_steps"] == 50
     assert is_drawn(picture, (512, 512))
     assert opened(picture).info["parameters"] == told["infotexts"][0]
     assert told["infotexts"][0].startswith("1 girl\nSteps: 50, Sampler: Euler,")

@@ -83,11 +83,12 @@ def test_a_running_and_a_waiting_job_are_cancelled(server: Launched) -> None:
 def test_previews_are_sent_once(server: Launched) -> None:
     submit(server, "task(seen)", LONG)
     shown: list[str] = []
-    until(
-        lambda: bool(
-            shown.extend(filter(None, [asked(server, "task(seen)")["live_preview"]])) or shown
-        )
-    )
+
+    def seen() -> bool:
+        shown.extend(filter(None, [asked(server, "task(seen)")["live_preview"]]))
+        return bool(shown)
+
+    until(seen)
     assert shown[0].startswith("data:image/png;base64,")
     server.post("/sdapi/v1/interrupt?id_task=task(seen)", {})
     until(lambda: asked(server, "task(seen)")["completed"])
@@ -98,7 +99,7 @@ def test_previews_are_sent_once(server: Launched) -> None:
 @pytest.mark.parametrize(("query", "dropped"), [("", True), ("?wait=false", False)])
 def test_who_hangs_up_drops_what_it_waited_for(server: Launched, query: str, dropped: bool) -> None:
     name = f"task(left-{dropped})"
-    body = json.dumps(LONG | {"steps": 400, "force_task_id": name})
+    body = json.dumps(LONG | {"steps": 200, "force_task_id": name})
     connection = HTTPConnection("127.0.0.1", server.port)
     connection.request("POST", T2I + query, body, {"Content-Type": "application/json"})
     until(lambda: asked(server, name)["active"])
