@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+#: with guidance an image is a row with its prompt and one without
+_ROWS_AN_IMAGE = 2
 _GONE = "the job was cancelled"
 _STOPPING = "the server is stopping"
 
@@ -72,11 +74,12 @@ class Engine:
 
     def submit(self, plan: Plan, watch: Watch) -> "Future[Generated]":
         """Queue a plan; the future gives its pictures, or the error that ended it."""
-        return self._put(next(plan.batches()).model, partial(generation, plan, watch), watch)
+        choice, begin = next(plan.batches()).model, partial(generation, plan, watch)
+        return self._put(choice, plan.batch_size * _ROWS_AN_IMAGE, begin, watch)
 
     def load(self, choice: ModelChoice) -> "Future[Generated]":
         """Queue the loading of a model; the future gives no pictures, or the error."""
-        return self._put(choice, partial(loading, choice), Watch(batch_count=0, steps=0))
+        return self._put(choice, 0, partial(loading, choice), Watch(batch_count=0, steps=0))
 
     def close(self) -> None:
         """Fail what is running and waiting with `EngineClosed`, and end the device thread."""
@@ -86,9 +89,13 @@ class Engine:
         self._thread.join()
 
     def _put(
-        self, choice: ModelChoice, begin: Callable[[], Stepping[Generated]], watch: Watch
+        self,
+        choice: ModelChoice,
+        rows: int,
+        begin: Callable[[], Stepping[Generated]],
+        watch: Watch,
     ) -> "Future[Generated]":
-        order = Order(choice=choice, begin=begin, watch=watch, future=Future())
+        order = Order(choice=choice, rows=rows, begin=begin, watch=watch, future=Future())
         # from here on only the engine ends it: whoever gives up waiting cancels the watch
         order.future.set_running_or_notify_cancel()
         with self._door:
@@ -132,13 +139,16 @@ class Engine:
     def _admit(self) -> None:
         """Take up waiting jobs in order, as long as they begin on the model that is in use.
 
-        Strictly first come, first served: a job for another model waits for those before it and
-        holds back those behind it, so none waits for ever.
+        As many as fill a forward, no more: more would only make each of them slower. Strictly first
+        come, first served: a job for another model waits for those before it and holds back those
+        behind it, so none waits for ever.
         """
         while self._waiting:
-            wanted = self._waiting[0].choice
-            waiting = any(run.wants is not None for run in self._runs)
-            if self._runs and (waiting or not self._stage.holds(wanted)):
+            first = self._waiting[0]
+            alive = [run for run in self._runs if run.pending is not None]
+            waiting = any(run.wants is not None for run in alive)
+            full = sum(run.rows for run in alive) + first.rows > self._max_rows
+            if alive and (full or waiting or not self._stage.holds(first.choice)):
                 return
             order = self._waiting.popleft()
             if order.watch.cancelled:

@@ -14,9 +14,10 @@ from .watch import Watch
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Order:
-    """A job as it waits for admission; `choice` is the model it begins on."""
+    """A job as it waits for admission: the model it begins on, and the rows of its forwards."""
 
     choice: ModelChoice
+    rows: int
     begin: Callable[[], Stepping[Generated]]
     watch: Watch
     future: "Future[Generated]"
@@ -28,6 +29,7 @@ class Run:
     def __init__(self, order: Order) -> None:
         """Take up `order`; nothing happens before `start`."""
         self.watch = order.watch
+        self.rows = order.rows
         self.pending: Step | None = None
         self._future = order.future
         self._generation = order.begin()

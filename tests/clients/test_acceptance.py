@@ -123,6 +123,17 @@ def test_bodies_of_upstreams_tests(
     assert [is_drawn(each, size) for each in answer["images"]] == [True] * count
 
 
+@pytest.mark.parametrize("path", [TXT2IMG, IMG2IMG])
+def test_an_echo_with_all_its_fields_and_nulls_is_a_body(http: httpx.Client, path: str) -> None:
+    picture = {"init_images": [encoded(noise())]} if path == IMG2IMG else {}
+    first = posted(http, path, {**SMALL, **picture})
+
+    again = posted(http, path, {**first["parameters"], **picture})
+
+    assert again["parameters"] == first["parameters"]
+    assert np.abs(levels(again["images"][0]) - levels(first["images"][0])).max() <= 1
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_mask_says_what_is_repainted(http: httpx.Client, inverted: bool) -> None:
     body = {

@@ -1,6 +1,7 @@
 """Whose turn it is to have which model on the device."""
 
 import gc
+import re
 import threading
 import weakref
 from concurrent.futures import Future
@@ -456,3 +457,19 @@ def test_an_empty_plan_s_model_is_not_asked_for(desk: Open) -> None:
     watch.interrupt()
     assert here.order(wanted, watch=watch).images() == []
     assert here.manager.settled() == []
+
+
+def test_no_more_jobs_run_than_fill_a_forward(desk: Open) -> None:
+    """Of two rows each, three at six: the fourth begins when one of them has ended."""
+    toy = ToyCheckpoint()
+    here = desk(max_rows=6, toy=toy)
+    jobs: list[Job] = []
+    plans = [plan(prompt, sampler=SLOW, first_seed=i) for i, prompt in enumerate("bcd", start=2)]
+    toy.before = at(1, lambda: jobs.extend(here.order(each) for each in plans))
+    first = here.order(plan("a", sampler=SLOW))
+    same(first.pixels(), alone(plan("a", sampler=SLOW)))
+    for job, wanted in zip(jobs, plans, strict=True):
+        same(job.pixels(), alone(wanted))
+    rows = "".join(str(len(call.timesteps)) for call in toy.calls)
+    assert re.fullmatch("2+6+[24]+", rows), rows
+    assert here.ended == ["a", "b", "c", "d"]
