@@ -12,9 +12,9 @@ router = APIRouter()
 
 @router.post("/sdapi/v1/interrupt")
 async def interrupt(services: ServicesDep, id_task: str | None = None) -> dict[str, object]:
-    """Stop the running job at its next step; its reply holds what is there by then.
+    """Stop the job under way at its next step; its reply holds what is there by then.
 
-    With `id_task` that job is meant, else the oldest that runs.
+    With `id_task` that job is meant, else the one that progress tells of.
     """
     watch = _meant(services.jobs, id_task)
     if watch is not None:
@@ -31,12 +31,12 @@ async def skip(services: ServicesDep, id_task: str | None = None) -> None:
 
 
 def _meant(jobs: JobQueue, id_task: str | None) -> Watch | None:
-    """The running job, none while others only wait.
+    """The job that progress tells of: the oldest that runs, else the one that will begin next.
 
     While nothing is there it is the job that ended last: as in the reference, the state tells of it
     until the next one begins.
     """
     job = jobs.current if id_task is None else jobs.find(id_task)
     if job is not None:
-        return job.watch if job.running else None
+        return job.watch
     return jobs.last.watch if id_task is None and jobs.last is not None else None
