@@ -195,5 +195,7 @@ def _finish(temporary: Path, path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
-    finally:
+    except OSError:
+        # once it is renamed its old name may be another's claim, so that only a failure removes it
         temporary.unlink(missing_ok=True)
+        raise

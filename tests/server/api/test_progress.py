@@ -124,13 +124,25 @@ async def test_interrupt_and_skip_reach_the_running_job(app: FastAPI) -> None:
         assert (state["interrupted"], state["skipped"]) == (True, True)
 
 
-async def test_stopping_nothing_is_no_error_and_touches_no_waiting_job(app: FastAPI) -> None:
+async def test_stopping_means_the_job_that_progress_tells_of_and_no_other(app: FastAPI) -> None:
     async with calling(app) as client, AsyncExitStack() as stack:
         assert (await client.post("/sdapi/v1/interrupt")).json() == {}
-        waiting = Watch(batch_count=1, steps=4)
-        await job_with(app, stack, waiting)
+        first, second = Watch(batch_count=1, steps=4), Watch(batch_count=1, steps=4)
+        await job_with(app, stack, first)
+        await job_with(app, stack, second)
+        second.begin()  # the oldest that runs goes before the oldest
         assert (await client.post("/sdapi/v1/interrupt")).json() == {}
-        assert not waiting.interrupted
+        assert (first.interrupted, second.interrupted) == (False, True)
+        assert (await client.get("/sdapi/v1/progress")).json()["state"]["interrupted"] is True
+
+
+async def test_a_job_that_has_not_begun_can_be_stopped(app: FastAPI) -> None:
+    async with calling(app) as client, AsyncExitStack() as stack:
+        accepted = Watch(batch_count=1, steps=4)
+        await job_with(app, stack, accepted)
+        assert (await client.get("/sdapi/v1/progress")).json()["progress"] > 0
+        assert (await client.post("/sdapi/v1/interrupt")).json() == {}
+        assert accepted.interrupted
 
 
 async def test_two_passes_count_twice(app: FastAPI) -> None:
