@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import structlog
 from fastapi import Request, Response
 from PIL import Image
 
@@ -27,8 +26,6 @@ from .selected import Selected, hooks, selected
 from .services import Services
 from .styles import read_styles
 from .submission import Delivery, submit, wish
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -65,10 +65,7 @@ async def draw(
 ) -> Drawn:
     """Carry out a request within `job`; raises what ends it."""
     options = options_of(services)
-    styles = await asyncio.to_thread(
-        read_styles, services.settings.styles_file if request.styles else ()
-    )
-    translated = await asyncio.to_thread(_translate, services, request, options, styles)
+    translated = await asyncio.to_thread(_translate, services, request, options)
     return await carry_out(services, job, translated, hooks)
 
 
@@ -90,12 +87,13 @@ async def carry_out(services: Services, job: Job, translated: Translated, hooks:
     return await asyncio.to_thread(_drawn, services, translated, generated, hooks)
 
 
-def _translate(
-    services: Services,
-    request: GenerationRequest,
-    options: Options,
-    styles: Mapping[str, Style],
-) -> Translated:
+def styles_of(services: Services, request: GenerationRequest) -> Mapping[str, Style]:
+    """The styles that a request may name; the files are read only where it names one."""
+    return read_styles(services.settings.styles_file if request.styles else ())
+
+
+def _translate(services: Services, request: GenerationRequest, options: Options) -> Translated:
+    styles = styles_of(services, request)
     if isinstance(request, Img2ImgRequest):
         return translate.img2img(request, options, services.library, styles)
     assert isinstance(request, Txt2ImgRequest)

@@ -5,8 +5,6 @@ import binascii
 import io
 import json
 import math
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from models.damage import PICTURE_DAMAGE
 
 from . import infotext as infotexts
 
@@ -36,22 +36,6 @@ _SCHEMES = ("http://", "https://")
 _UNICODE = b"UNICODE\0"
 _JPEG_SEGMENT = 65_533
 """Bytes a JPEG's EXIF block can have."""
-
-_BROKEN = (
-    OSError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    SyntaxError,
-    EOFError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow's readers raise over a damaged or hostile file."""
 
 _HIDDEN = frozenset(
     {
@@ -174,7 +158,7 @@ def metadata(text: str) -> tuple[str, dict[str, Any]]:
     image = _opened(_bytes(text))
     try:
         comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-    except _BROKEN as error:
+    except PICTURE_DAMAGE as error:
         raise BadImage(f"the EXIF block cannot be read: {error}") from error
     items = {str(key): _shown(value) for key, value in image.info.items() if key not in _HIDDEN}
     infotext = _user_comment(comment) or str(items.pop("parameters", "")) or _novelai(items)
@@ -196,7 +180,7 @@ def check_header(data: bytes) -> None:
         _sized(data).close()
     except BadImage:
         raise
-    except _BROKEN as error:
+    except PICTURE_DAMAGE as error:
         raise BadImage(f"not a picture of {', '.join(READABLE)}: {error}") from error
 
 
@@ -228,7 +212,7 @@ def _opened(data: bytes) -> Image.Image:
         image.load()
     except BadImage:
         raise
-    except _BROKEN as error:
+    except PICTURE_DAMAGE as error:
         raise BadImage(f"not a picture of {', '.join(READABLE)}: {error}") from error
     return image
 

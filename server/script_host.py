@@ -18,7 +18,7 @@ from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan
 
 from . import reply, translate
 from .choosing import worn_networks
-from .generation import Drawn, carry_out, options_of
+from .generation import Drawn, carry_out, options_of, styles_of
 from .img2img import InitPictures, init_pictures
 from .jobs import Job
 from .keeping import Asked, keep
@@ -30,7 +30,7 @@ from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .services import Services
-from .styles import Style, read_styles
+from .styles import Style
 from .translate import Translated
 
 _LOOK_S = 1.0
@@ -103,7 +103,7 @@ class ScriptRun:
         """Called by the script, in its thread."""
         request = _request(wanted, type(self.request))
         options = options_of(self.services)
-        styles = read_styles(self.services.settings.styles_file if request.styles else ())
+        styles = styles_of(self.services, request)
         translated = _translated(wanted, request, options, self.services, styles)
         translated = replace(translated, first=MappingProxyType({**extra, **translated.first}))
         carried = asyncio.run_coroutine_threadsafe(

@@ -7,7 +7,6 @@ column between. The pixels survive a site that strips text. See "Textual Inversi
 
 import base64
 import json
-import struct
 import zlib
 from io import BytesIO
 
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..damage import PICTURE_DAMAGE
+
 TEXT_CHUNK = "sd-ti-embedding"
 TENSOR_KEY = "TORCHTENSOR"
 FORMATS = ("PNG", "WEBP", "AVIF")
@@ -24,20 +25,6 @@ MAX_PIXELS = 4 << 20
 MAX_JSON_BYTES = 16 << 20
 # The generator of numbers that whitens the blocks ("Numerical Recipes", ranqd1), from 0.
 FACTOR, INCREMENT, MODULUS = 1664525, 1013904223, 255
-# What Pillow raises on files that are damaged or not what they seem.
-BROKEN = (
-    OSError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    SyntaxError,
-    EOFError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 class BadPicture(Exception):
@@ -58,7 +45,7 @@ def read_hidden(content: bytes) -> dict[str, object] | None:
             if isinstance(text, str):
                 return _from_json(base64.b64decode(text))
             hidden = _from_pixels(np.asarray(image.convert("RGB")))
-    except BROKEN as error:
+    except PICTURE_DAMAGE as error:
         raise BadPicture(f"is no picture that can be read ({type(error).__name__})") from error
     return None if hidden is None else _from_json(hidden)
 

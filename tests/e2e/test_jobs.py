@@ -3,10 +3,8 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,20 +15,6 @@ from .launched import Launched, until
 SMALL = {"prompt": "1 girl", "steps": 3, "width": 64, "height": 64, "seed": 1}
 LONG = SMALL | {"steps": 1000}
 T2I = "/sdapi/v1/txt2img"
-
-
-@pytest.fixture(scope="module")
-def server(reference_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    folder = tmp_path_factory.mktemp("launched")
-    checkpoint = reference_models / "Stable-diffusion" / "tiny-sd15.safetensors"
-    launched = Launched(
-        folder / "log",
-        *("--data-dir", str(folder / "data"), "--models-dir", str(reference_models)),
-        *("--ckpt", str(checkpoint), "--use-cpu", "all"),
-    )
-    yield launched
-    launched.process.kill()
-    launched.process.wait()
 
 
 def asked(server: Launched, name: str, **more: Any) -> dict[str, Any]:

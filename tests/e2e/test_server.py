@@ -5,12 +5,10 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import webuiapi
 from PIL import Image
 
@@ -18,20 +16,6 @@ from .launched import Launched, until
 
 SMALL = {"prompt": "1 girl", "steps": 4, "width": 64, "height": 64, "seed": 1}
 LONG = SMALL | {"steps": 1000}
-
-
-@pytest.fixture(scope="module")
-def server(reference_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    folder = tmp_path_factory.mktemp("launched")
-    checkpoint = reference_models / "Stable-diffusion" / "tiny-sd15.safetensors"
-    launched = Launched(
-        folder / "log",
-        *("--data-dir", str(folder / "data"), "--models-dir", str(reference_models)),
-        *("--ckpt", str(checkpoint), "--use-cpu", "all", "--api", "--xformers"),
-    )
-    yield launched
-    launched.process.kill()
-    launched.process.wait()
 
 
 def pixels(text: str) -> np.ndarray[Any, np.dtype[np.int16]]:
