@@ -39,7 +39,7 @@ class Fitting:
     @property
     def widths(self) -> tuple[int, ...]:
         """The widths of the vectors that its text encoders take."""
-        return (self.bare.text_encoder.config.hidden_size,)
+        return self.bare.text_widths
 
     def fit(self, choice: ModelChoice) -> Checkpoint:
         """The checkpoint as `choice` wants it; what another choice had put on is gone.
@@ -51,11 +51,12 @@ class Fitting:
         self._merging.set(choice.token_merging)
         set_tiling(self.bare.unet, choice.tiling)
         set_tiling(vae, choice.tiling)
-        return replace(self.bare, vae=vae, embeddings=self._table(choice))
+        traits = replace(self.bare.traits, embeddings=self._table(choice))
+        return replace(self.bare, vae=vae, traits=traits)
 
     def _table(self, choice: ModelChoice) -> EmbeddingTable:
         """The embeddings of the folders, and those that came with networks, if any."""
-        encode = self.bare.tokenizer.encode
+        encode = self.bare.traits.tokenizer.encode
         bundled = self._adapters.embeddings
         if not bundled:
             return self._embeddings.table(self.widths, encode)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .schedules import SigmaTable
-from .steps import Row
+from .steps import Conditioning, Row
 
 #: a latent consistency model's standard deviation of the data, and its scale of time
 _SIGMA_DATA = 0.5
@@ -27,12 +27,12 @@ class Denoiser:
     prediction: Literal["epsilon", "v"]
     consistency: bool = False
 
-    def row(self, x: Tensor, sigma: float, context: Tensor, shown: Tensor | None = None) -> Row:
+    def row(self, x: Tensor, sigma: float, told: Conditioning, shown: Tensor | None = None) -> Row:
         """The model's input for latents `x` at `sigma`, with what it is `shown` beside them."""
         scaled = x / math.sqrt(sigma**2 + 1)
         if shown is not None:
             scaled = torch.cat([scaled, shown.to(scaled)], dim=1)
-        return Row(scaled, self.table.timestep(sigma), context)
+        return Row(scaled, self.table.timestep(sigma), told)
 
     def denoised(self, x: Tensor, sigma: float, output: Tensor) -> Tensor:
         """The noise-free latents that the raw `output` means."""

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from .contexts import separate
 from .effects import Effects
 from .guidance import Guidance, Part, Timeline
 from .plan import Encoding, Plan, SamplerSpec
@@ -15,7 +13,7 @@ from .prompt.composition import split_composition
 from .prompt.editing import Timing, parse_editing
 from .prompt.networks import split_networks
 from .samplers import find_sampler
-from .steps import Encode, Stepping
+from .steps import Conditioning, Encode, Stepping
 
 if TYPE_CHECKING:
     from models.families.base import ModelTraits
@@ -23,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The prompts of a batch, one of each kind an image."""
+    """The prompts of a batch, one of each kind an image, and the size of its pictures in pixels."""
 
     prompts: Sequence[str]
     negative_prompts: Sequence[str]
+    width: int
+    height: int
 
 
 def model_calls(spec: SamplerSpec) -> int:
@@ -40,6 +40,7 @@ class _Encoder:
 
     timing: Timing
     encoding: Encoding
+    size: tuple[int, int]
     traits: "ModelTraits"
     effects: Effects | None
     known: dict[tuple[str, str], Timeline] = field(default_factory=dict)
@@ -58,11 +59,29 @@ class _Encoder:
             used = used_embeddings(chunks)
             self.effects.encoded(kind, prompt, ((each.name, each.short_hash) for each in used))
             self.effects.emphasised |= any("(" in text or "[" in text for text in texts)
-        answer: Tensor = yield Encode(tuple(chunks), empty, self.encoding)
-        contexts = dict(zip(texts, torch.split(answer, 1), strict=True))
-        return Timeline(
-            tuple(stage.end for stage in stages), tuple(contexts[stage.text] for stage in stages)
+        negative = kind == "negative"
+        answer: Conditioning = yield Encode(
+            tuple(chunks),
+            empty,
+            self.encoding,
+            numbers=self._numbers(negative),
+            # as in the reference: SDXL is guided away from zeros, not from an empty text's states
+            nothing=self.traits.sizes is not None and negative and not any(texts),
         )
+        told = dict(zip(texts, separate(answer), strict=True))
+        return Timeline(
+            tuple(stage.end for stage in stages), tuple(told[stage.text] for stage in stages)
+        )
+
+    def _numbers(self, negative: bool) -> tuple[float, ...]:
+        """What the model is told of the picture's size, crop and looks, if anything."""
+        width, height = self.size
+        if self.traits.sizes is None:
+            return ()
+        first = (height, width, *self.encoding.crop)
+        if self.traits.sizes == "sizes":
+            return (*first, height, width)
+        return (*first, self.encoding.scores[0 if negative else 1])
 
     def _chunks(self, text: str) -> tuple[Chunk, ...]:
         return chunk_prompt(
@@ -86,7 +105,7 @@ def encode_texts(
 
     What the prompts used is noted in `effects`, as in the reference by the first pass alone.
     """
-    encoder = _Encoder(timing, plan.encoding, traits, effects)
+    encoder = _Encoder(timing, plan.encoding, (texts.width, texts.height), traits, effects)
     unconds: list[Timeline] = []
     for negative in texts.negative_prompts:
         unconds.append((yield from encoder.timeline("negative", negative)))
@@ -98,7 +117,7 @@ def encode_texts(
             parts.append(Part((yield from encoder.timeline("prompt", part.text)), part.weight))
         conds.append(tuple(parts))
     guided_by = plan.guidance
-    filler = (yield from encoder.timeline("filler", "")).contexts[0] if guided_by.pad else None
+    filler = (yield from encoder.timeline("filler", "")).told[0].context if guided_by.pad else None
     return Guidance(
         conds=tuple(conds),
         unconds=tuple(unconds),

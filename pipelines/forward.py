@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .contexts import stacked
 from .steps import Row
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def predict_rows(checkpoint: "Checkpoint", rows: Sequence[Row], max_rows: int) -
     answers: list[Tensor | None] = [None] * len(rows)
     groups: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        groups[row.x.shape[1:], row.context.shape[1:]].append(i)
+        groups[row.x.shape[1:], row.told.context.shape[1:]].append(i)
     for indices in groups.values():
         for part in _parts(indices, rows, max_rows):
             chosen = [rows[i] for i in part]
@@ -50,9 +51,11 @@ def _forward(checkpoint: "Checkpoint", rows: Sequence[Row]) -> tuple[Tensor, ...
     timesteps = [
         row.timestep for row, count in zip(rows, counts, strict=True) for _ in range(count)
     ]
+    told = stacked([row.told for row in rows])
     output = checkpoint.predict(
         torch.cat([row.x for row in rows]),
         torch.tensor(timesteps, dtype=torch.float32, device=rows[0].x.device),
-        torch.cat([row.context for row in rows]),
+        told.context,
+        told.vector,
     )
     return torch.split(output, counts)

@@ -1,7 +1,7 @@
 """Classifier-free guidance: `Denoise` becomes `Predict` rows, and their answers one latent."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from .blend import Blend
-from .contexts import matched
+from .contexts import matched, padded, stacked
 from .denoiser import Denoiser
 from .effects import Effects
-from .steps import Denoise, DenoiseApart, Predict
+from .steps import Conditioning, Denoise, DenoiseApart, Predict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """A prompt's conditioning over a pass: `contexts` [1,L,D], each up to call `ends` of it."""
+    """A prompt's conditioning over a pass: what is `told`, of one row, up to call `ends` of it."""
 
     ends: tuple[int, ...]
-    contexts: tuple[Tensor, ...]
+    told: tuple[Conditioning, ...]
 
-    def at(self, call: int) -> Tensor:
+    def at(self, call: int) -> Conditioning:
         """The conditioning of model call `call` (from 0); the first again once all have ended."""
-        for end, context in zip(self.ends, self.contexts, strict=True):
+        for end, told in zip(self.ends, self.told, strict=True):
             if call <= end:
-                return context
-        return self.contexts[0]
+                return told
+        return self.told[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,23 +82,6 @@ class Guidance:
         )
 
 
-def _stacked(contexts: Sequence[Tensor]) -> Tensor:
-    """One context an image [N,L,D]; shorter ones are lengthened by repeating their last vector."""
-    longest = max(context.shape[1] for context in contexts)
-    return torch.cat(
-        [
-            torch.cat([each, each[:, -1:].expand(-1, longest - each.shape[1], -1)], dim=1)
-            for each in contexts
-        ]
-    )
-
-
-def _padded(context: Tensor, length: int, filler: Tensor) -> Tensor:
-    """`context` [N,L,D] lengthened to at least `length` by whole chunks of an empty prompt."""
-    missing = (length - context.shape[1]) // filler.shape[1]
-    return torch.cat([context, *[filler.expand(context.shape[0], -1, -1)] * max(missing, 0)], dim=1)
-
-
 class Mixer:
     """Turns a sampler's wishes into rows and mixes the answers.
 
@@ -118,7 +101,7 @@ class Mixer:
         self._first = torch.tensor(first, device=device)
         weights = torch.tensor([part.weight for part in self._parts], device=device)
         self._weights = weights.view(-1, 1, 1, 1)
-        self._stacks: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self._stacks: dict[tuple[int, ...], tuple[Conditioning, Conditioning]] = {}
         self._shown: Tensor | None = None
         if guidance.shown is not None:
             self._shown = guidance.shown.expand(len(guidance.conds), -1, -1, -1)
@@ -132,7 +115,7 @@ class Mixer:
         scale = guidance.scale
         if isinstance(step, DenoiseApart):
             scale, alone = scale * step.scale, False
-        cond, uncond = self._contexts(call, effects)
+        cond, uncond = self._told(call, effects)
         spread = x if self._one_each else x[self._images]
         shown = self._shown
         spread_shown = shown if shown is None or self._one_each else shown[self._images]
@@ -152,20 +135,23 @@ class Mixer:
             mixed = mixed + (guidance.image_scale - 1) * (base - unseeing)
         return mixed, base
 
-    def _contexts(self, call: int, effects: Effects) -> tuple[Tensor, Tensor]:
-        """The conditional and the unconditional context of model call `call`."""
+    def _told(self, call: int, effects: Effects) -> tuple[Conditioning, Conditioning]:
+        """The conditional and the unconditional conditioning of model call `call`."""
         conds = [part.timeline.at(call) for part in self._parts]
         unconds = [timeline.at(call) for timeline in self._guidance.unconds]
-        stage = tuple(id(context) for context in (*conds, *unconds))
+        stage = tuple(id(told) for told in (*conds, *unconds))
         if stage not in self._stacks:
-            cond, uncond = _stacked(conds), _stacked(unconds)
+            cond, uncond = stacked(conds), stacked(unconds)
+            lengths = cond.context.shape[1], uncond.context.shape[1]
             filler = self._guidance.filler
-            if self._guidance.match and cond.shape[1] != uncond.shape[1]:
-                uncond = matched(uncond, cond.shape[1])
+            if self._guidance.match and lengths[0] != lengths[1]:
+                uncond = replace(uncond, context=matched(uncond.context, lengths[0]))
                 effects.matched = True
-            elif filler is not None and cond.shape[1] != uncond.shape[1]:
-                longest = max(cond.shape[1], uncond.shape[1])
-                cond, uncond = _padded(cond, longest, filler), _padded(uncond, longest, filler)
+            elif filler is not None and lengths[0] != lengths[1]:
+                cond, uncond = (
+                    replace(each, context=padded(each.context, max(lengths), filler))
+                    for each in (cond, uncond)
+                )
                 effects.padded = True
             self._stacks[stage] = cond, uncond
         return self._stacks[stage]

@@ -56,7 +56,12 @@ def second_pass(
         earlier_shares=0.0 if old else 1.0,
         old=old,
     )
-    texts = Texts(hires.prompts[chosen], hires.negative_prompts[chosen])
+    texts = Texts(
+        hires.prompts[chosen],
+        hires.negative_prompts[chosen],
+        width=enlarged.shape[3] * SCALE,
+        height=enlarged.shape[2] * SCALE,
+    )
 
     def guide(traits: "ModelTraits") -> Stepping[Guidance]:
         shown = yield from _shown(enlarged, plan, traits)
@@ -68,8 +73,8 @@ def second_pass(
     wanted = Pass(
         spec=replace(hires.sampler, steps=length),
         seeds=batch.seeds,
-        width=enlarged.shape[3] * SCALE,
-        height=enlarged.shape[2] * SCALE,
+        width=texts.width,
+        height=texts.height,
         latents=enlarged,
         last_steps=hires.steps,
         extra_noise=plan.extra_noise,

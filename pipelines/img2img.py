@@ -82,7 +82,12 @@ def redraw(
         blend = Blend(init=begun, mask=start.mask, soft=inpainting.soft)
     calls = model_calls(replace(plan.sampler, steps=last_steps))
     timing = Timing(steps=model_calls(plan.sampler), old=plan.encoding.old_editing)
-    texts = Texts(batch.prompts, batch.negative_prompts)
+    texts = Texts(
+        batch.prompts,
+        batch.negative_prompts,
+        width=begun.shape[3] * SCALE,
+        height=begun.shape[2] * SCALE,
+    )
 
     def guide(traits: "ModelTraits") -> Stepping[Guidance]:
         shown = yield from _shown(plan, count, traits)
@@ -96,8 +101,8 @@ def redraw(
     wanted = Pass(
         spec=replace(plan.sampler, steps=length),
         seeds=batch.seeds,
-        width=begun.shape[3] * SCALE,
-        height=begun.shape[2] * SCALE,
+        width=texts.width,
+        height=texts.height,
         latents=begun,
         last_steps=last_steps,
         noise_multiplier=plan.noise_multiplier,
@@ -123,7 +128,12 @@ def _inverted(
     shape = (channels, height, width)
     fresh = BatchNoise(batch.seeds, shape, traits.device, ()).first()
     count = len(batch.prompts)
-    texts = Texts((inversion.prompt,) * count, (inversion.negative_prompt,) * count)
+    texts = Texts(
+        (inversion.prompt,) * count,
+        (inversion.negative_prompt,) * count,
+        width=width * SCALE,
+        height=height * SCALE,
+    )
     timing = Timing(steps=inversion.steps, old=plan.encoding.old_editing)
     shown = yield from _shown(plan, count, traits)
     plain = replace(plan, guidance=GuidanceSpec(scale=inversion.scale))

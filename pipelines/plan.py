@@ -75,9 +75,16 @@ class Seeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How prompts become conditioning."""
+    """How prompts become conditioning.
+
+    With `always_skip` the clip skip counts for SDXL's first encoder too. `crop` (top, left) and
+    the aesthetic `scores` of negative prompt and prompt are what SDXL is told of the picture.
+    """
 
     clip_skip: int = 1
+    always_skip: bool = False
+    crop: tuple[int, int] = (0, 0)
+    scores: tuple[float, float] = (2.5, 6.0)
     emphasis: Emphasis = "Original"
     comma_backtrack: int = 20
     old_editing: bool = False

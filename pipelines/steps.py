@@ -31,12 +31,20 @@ class DenoiseApart:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """What a UNet is told of texts: `context` [n,L,D], and beside it a `vector` [n,V] (SDXL)."""
+
+    context: "Tensor"
+    vector: "Tensor | None" = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """Latents that share a time step: the model's input `x` [n,C,h,w] and `context` [n,L,D]."""
+    """Latents that share a time step: the model's input `x` [n,C,h,w] and its conditioning."""
 
     x: "Tensor"
     timestep: float
-    context: "Tensor"
+    told: Conditioning
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +56,17 @@ class Predict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encode:
-    """Ask the text encoder for the conditioning of one prompt's texts, each a tuple of chunks.
+    """Ask the text encoders for the conditioning of one prompt's texts, each a tuple of chunks.
 
-    Answer: [texts,77*chunks,D], with as many chunks as the longest text has.
+    `numbers` end the vector of a model that has one; of a text that is `nothing` the encoders' part
+    is zeros. Answer: `Conditioning`, a row a text, with as many chunks as the longest text has.
     """
 
     texts: "tuple[tuple[Chunk, ...], ...]"
     empty: "Chunk"
     encoding: "Encoding"
+    numbers: tuple[float, ...] = ()
+    nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

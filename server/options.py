@@ -101,6 +101,11 @@ class Options:
     enable_prompt_comments: bool
     use_old_emphasis_implementation: bool
     use_old_scheduling: bool
+    sdxl_clip_l_skip: bool
+    sdxl_crop_top: int
+    sdxl_crop_left: int
+    sdxl_refiner_low_aesthetic_score: float
+    sdxl_refiner_high_aesthetic_score: float
     pad_cond_uncond: bool
     pad_cond_uncond_v0: bool
     batch_cond_uncond: bool

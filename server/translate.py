@@ -22,9 +22,9 @@ from pipelines.plan import (
     Seeds,
     Txt2ImgPlan,
 )
-from pipelines.prompt.networks import FoundNetworks, lora_hashes
+from pipelines.prompt.networks import lora_hashes
 
-from .choosing import merging, model_choice, refining, with_default_lora, worn_networks
+from .choosing import merging, model_choice, refining, with_default_lora
 from .hires import hires_pass
 from .img2img import InitPictures, img2img_asked
 from .options import Options
@@ -35,6 +35,7 @@ from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .styles import Style
 from .vae_methods import vae_methods
+from .wardrobe import Wardrobe
 
 _LARGEST_RANDOM_SEED = 4294967293
 #: how the names of a sampler's own numbers begin, among the extra parameters
@@ -67,21 +68,25 @@ def txt2img(
     options: Options,
     library: Library,
     styles: Mapping[str, Style] = MappingProxyType({}),
+    wardrobe: Wardrobe | None = None,
 ) -> Translated:
     """The plan of a txt2img request under `options` (its overrides included).
+
+    A script hands the `wardrobe` of its request from generation to generation.
 
     Raises `ApiError` for what cannot be done at all.
     """
     overridden, ignored = options.with_overrides(request.override_settings or {})
-    common = _common(request, overridden, options, library, styles, request.batch_size)
+    wardrobe = wardrobe or Wardrobe(library.networks)
+    common = _common(request, overridden, options, library, styles, request.batch_size, wardrobe)
     common = replace(common, warnings=_ignored(ignored) + common.warnings)
     width, height = _first_size(request)
     plan = Txt2ImgPlan(**common.fields, width=width, height=height, batch_size=request.batch_size)
     first: dict[str, object] = {}
     if request.enable_hr:
-        hires = hires_pass(request, common.options, plan, library, styles, first)
+        hires = hires_pass(request, common.options, plan, library, styles, wardrobe, first)
         plan = replace(plan, hires=hires)
-    return _translated(common, plan, library, first)
+    return _translated(common, plan, library, first, wardrobe)
 
 
 def img2img(
@@ -90,17 +95,19 @@ def img2img(
     library: Library,
     styles: Mapping[str, Style] = MappingProxyType({}),
     pictures: InitPictures | None = None,
+    wardrobe: Wardrobe | None = None,
 ) -> Translated:
     """The plan of an img2img request under `options` (its overrides included).
 
-    `pictures` take the place of those in the request.
+    `pictures` take the place of those in the request; `wardrobe` as in `txt2img`.
 
     Raises `ApiError` for what cannot be done at all, and `BadImage` for pictures that are none.
     """
     overridden, ignored = options.with_overrides(request.override_settings or {})
     first: dict[str, object] = {}
     asked = img2img_asked(request, overridden, first, pictures)
-    common = _common(request, overridden, options, library, styles, asked.batch_size)
+    wardrobe = wardrobe or Wardrobe(library.networks)
+    common = _common(request, overridden, options, library, styles, asked.batch_size, wardrobe)
     common = replace(common, warnings=_ignored(ignored) + asked.warnings + common.warnings)
     # the multiplier is one of noise at full scale, which a picture never begins at
     extra = {key: value for key, value in common.extra.items() if key != "SGM noise multiplier"}
@@ -118,7 +125,9 @@ def img2img(
         noise_multiplier=asked.noise_multiplier,
     )
     return replace(
-        _translated(common, plan, library, first), init=asked.init, init_hash=asked.init_hash
+        _translated(common, plan, library, first, wardrobe),
+        init=asked.init,
+        init_hash=asked.init_hash,
     )
 
 
@@ -131,7 +140,6 @@ class _Common:
     schedule_label: str
     extra: Mapping[str, object]
     restore_faces: bool
-    networks: FoundNetworks
     warnings: tuple[str, ...]
 
 
@@ -146,6 +154,7 @@ def _common(
     library: Library,
     styles: Mapping[str, Style],
     batch_size: int,
+    wardrobe: Wardrobe,
 ) -> _Common:
     """Under `options`, which are the `configured` ones with the request's overrides."""
     tiling = options.tiling if request.tiling is None else request.tiling
@@ -164,14 +173,14 @@ def _common(
     texts = prompts(request, options, styles)
     texts = replace(texts, prompt=with_default_lora(texts.prompt, options, library))
     count = batch_size * request.n_iter
-    networks, absent = worn_networks(texts.prompt, library)
+    networks = () if request.disable_extra_networks else (wardrobe.worn(texts.prompt).uses,) * count
     methods, without = vae_methods(options, library.approx)
     extra: dict[str, object] = {}
     fields: dict[str, Any] = {
         "model": model,
         "prompts": (texts.prompt,) * count,
         "negative_prompts": (texts.negative_prompt,) * count,
-        "networks": () if request.disable_extra_networks else (networks.uses,) * count,
+        "networks": networks,
         "seeds": _seeds(request, options, count),
         "encoding": _encoding(options),
         "sampler": sampler_spec(request, options, sampler, schedule, extra),
@@ -187,8 +196,7 @@ def _common(
         schedule_label=schedule.label,
         extra=MappingProxyType(extra),
         restore_faces=bool(restore),
-        networks=networks,
-        warnings=missed + guessed + absent + without,
+        warnings=missed + guessed + without,
     )
 
 
@@ -197,13 +205,12 @@ def _translated(
     plan: Plan,
     library: Library,
     first: dict[str, object],
+    wardrobe: Wardrobe,
 ) -> Translated:
-    """The whole, with what the infotext says of networks and of the VAE's methods."""
-    options = common.options
-    if options.lora_add_hashes_to_infotext and plan.networks:
-        passes = [common.networks]
-        if isinstance(plan, Txt2ImgPlan) and plan.hires is not None:
-            passes.append(worn_networks(plan.hires.prompts[0], library)[0])
+    """The whole, with what is said of networks and of the VAE's methods."""
+    options, prompts = common.options, _wearing(plan)
+    if options.lora_add_hashes_to_infotext:
+        passes = map(wardrobe.worn, prompts)
         if hashes := lora_hashes(passes, library.networks.hash):
             first["Lora hashes"] = hashes
     extra = dict(common.extra)
@@ -216,8 +223,15 @@ def _translated(
         first=MappingProxyType(first),
         extra=MappingProxyType(extra),
         restore_faces=common.restore_faces,
-        warnings=common.warnings,
+        warnings=common.warnings + wardrobe.warnings(prompts),
     )
+
+
+def _wearing(plan: Plan) -> tuple[str, ...]:
+    """The prompts whose networks a plan puts on: that of each pass."""
+    hires = plan.hires if isinstance(plan, Txt2ImgPlan) else None
+    second = hires.prompts[:1] if hires is not None else ()
+    return (*plan.prompts[:1], *second) if plan.networks else ()
 
 
 def _with_extra_noise(extra: dict[str, object], plan: Plan) -> dict[str, object]:
@@ -237,6 +251,12 @@ def _encoding(options: Options) -> Encoding:
         emphasis=emphasis,
         comma_backtrack=options.comma_padding_backtrack,
         old_editing=options.use_old_scheduling,
+        always_skip=options.sdxl_clip_l_skip,
+        crop=(options.sdxl_crop_top, options.sdxl_crop_left),
+        scores=(
+            options.sdxl_refiner_low_aesthetic_score,
+            options.sdxl_refiner_high_aesthetic_score,
+        ),
     )
 
 

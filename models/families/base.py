@@ -1,17 +1,16 @@
 """What every family of models offers to the pipelines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPTextModel
+from torch import Tensor
 
-from ..errors import ClipSkipOutOfRange, NansException
+from ..errors import NansException
+from .text import ClipEncoder
 from .tokenizer import ClipTokenizer
 
 if TYPE_CHECKING:
@@ -23,8 +22,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 Prediction = Literal["epsilon", "v"]
-#: vectors [n,D], and the token from which on they stand for the tokens' own
-Inserted = tuple[int, Tensor]
+#: What numbers guide a UNet of SDXL beside the pooled text: the sizes and the crop, in the refiner
+#: an aesthetic score in the place of the wanted size (https://arxiv.org/abs/2307.01952, 2.2).
+SizeConditioning = Literal["sizes", "score"]
+#: how many numbers those are
+NUMBERS: Mapping[SizeConditioning | None, int] = {"sizes": 6, "score": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +40,7 @@ class ModelTraits:
     latent_channels: int
     in_channels: int
     device: torch.device
+    sizes: SizeConditioning | None = None
     embeddings: "EmbeddingTable | None" = None
 
 
@@ -50,32 +53,21 @@ class Checkpoint:
 
     info: "CheckpointInfo"
     family: str
+    traits: ModelTraits
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: ClipTokenizer
-    alphas_cumprod: Tensor
-    prediction: Prediction
-    latent_scale: float
-    latent_channels: int
-    in_channels: int
-    device: torch.device
+    encoders: tuple[ClipEncoder, ...]
     dtype: torch.dtype
-    embeddings: "EmbeddingTable | None" = None
 
     @property
-    def traits(self) -> ModelTraits:
-        """What generations see of it."""
-        return ModelTraits(
-            tokenizer=self.tokenizer,
-            alphas_cumprod=self.alphas_cumprod,
-            prediction=self.prediction,
-            latent_scale=self.latent_scale,
-            latent_channels=self.latent_channels,
-            in_channels=self.in_channels,
-            device=self.device,
-            embeddings=self.embeddings,
-        )
+    def device(self) -> torch.device:
+        """Where its modules are."""
+        return self.traits.device
+
+    @property
+    def text_widths(self) -> tuple[int, ...]:
+        """The lengths of the vectors that its text encoders take in the place of tokens."""
+        return tuple(encoder.width for encoder in self.encoders)
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -83,47 +75,37 @@ class Checkpoint:
         dtype: torch.dtype = next(self.vae.parameters()).dtype
         return dtype
 
-    def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+    def predict(
+        self, x: Tensor, timestep: Tensor, context: Tensor, vector: Tensor | None = None
+    ) -> Tensor:
         """Run the UNet: x [R,C,h,w], timestep [R] (may be fractional), context [R,L,D].
 
-        `x` is already scaled by 1/sqrt(sigma^2 + 1). Returns the raw prediction [R,4,h,w].
+        `x` is already scaled by 1/sqrt(sigma^2 + 1). `vector` [R,P+n] is the pooled text and the n
+        numbers that `traits.sizes` means. Returns the raw prediction [R,4,h,w].
         """
+        added = None
+        if vector is not None:
+            numbers = NUMBERS[self.traits.sizes]
+            vector = vector.to(self.device)
+            added = {
+                "text_embeds": vector[:, :-numbers].to(self.dtype),
+                "time_ids": vector[:, -numbers:],
+            }
         output: Tensor = self.unet(
             x.to(self.device, self.dtype),
             timestep.to(self.device, torch.float32),
             encoder_hidden_states=context.to(self.device, self.dtype),
+            added_cond_kwargs=added,
             return_dict=False,
         )[0]
         return output.float()
-
-    def encode_tokens(
-        self, ids: Tensor, clip_skip: int, inserted: Sequence[Sequence[Inserted]] = ()
-    ) -> Tensor:
-        """Turn token ids [R,77] into context [R,77,D].
-
-        A `clip_skip` of n > 1 takes the n-th last layer's output, the embeddings counting as
-        the first of them; the final norm follows. `inserted` gives each row's vectors that stand
-        for those of its tokens. Raises ClipSkipOutOfRange.
-        """
-        layers = self.text_encoder.config.num_hidden_layers
-        if clip_skip > layers + 1:
-            raise ClipSkipOutOfRange(clip_skip, layers)
-        tokens = self.text_encoder.get_input_embeddings()
-        with tokens.register_forward_hook(partial(_insert, inserted)):
-            output = self.text_encoder(
-                input_ids=ids.to(self.device), output_hidden_states=clip_skip > 1
-            )
-        context: Tensor = output.last_hidden_state
-        if clip_skip > 1:
-            context = self.text_encoder.final_layer_norm(output.hidden_states[-clip_skip])
-        return context.float()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Turn latents [N,4,h,w] into pixels [N,3,8h,8w], nominally in [-1,1], not clamped.
 
         One image at a time, to bound memory. Raises NansException.
         """
-        scaled = latents.to(self.device) / self.latent_scale
+        scaled = latents.to(self.device) / self.traits.latent_scale
         return torch.stack([self._without_nans(self._decode_one, z) for z in scaled.unbind()])
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -133,7 +115,7 @@ class Checkpoint:
         """
         images = pixels.to(self.device).unbind()
         latents = [self._without_nans(self._encode_one, image) for image in images]
-        return torch.stack(latents) * self.latent_scale
+        return torch.stack(latents) * self.traits.latent_scale
 
     def _decode_one(self, z: Tensor) -> Tensor:
         pixels: Tensor = self.vae.decode(z[None].to(self.vae_dtype), return_dict=False)[0][0]
@@ -155,16 +137,6 @@ class Checkpoint:
         if output.isnan().any():
             raise NansException("VAE")
         return output
-
-
-def _insert(
-    inserted: Sequence[Sequence[Inserted]], module: nn.Module, ids: object, vectors: Tensor
-) -> Tensor:
-    """Put vectors in the place of a token embedding's output [R,77,D]; a forward hook."""
-    for row, places in enumerate(inserted):
-        for start, wanted in places:
-            vectors[row, start : start + len(wanted)] = wanted.to(vectors)
-    return vectors
 
 
 class Load(Protocol):

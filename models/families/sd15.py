@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from ..errors import UnsupportedCheckpoint
 from ..header import Header
 from . import ldm_keys, sidecar
-from .base import Checkpoint, Family, Prediction
+from .base import Checkpoint, Family, ModelTraits, Prediction
 from .modules import build, fill
 from .sd15_layout import (
     TEXT_ENCODER,
@@ -27,6 +27,7 @@ from .sd15_layout import (
     unet_layout,
     vae_layout,
 )
+from .text import ClipEncoder
 from .tokenizer import VOCABULARY_SIZE, ClipTokenizer
 from .upsample import replace_upsamplers
 from .weights import FLOATS, Weights
@@ -117,12 +118,7 @@ def load(
     fill(text_encoder, weights, TEXT_ENCODER, ldm_keys.text_encoder, device=device, dtype=dtype)
     positions = torch.arange(found.text.positions, device=device)[None]
     text_encoder.embeddings.register_buffer("position_ids", positions, persistent=False)
-    return Checkpoint(
-        info=info,
-        family=NAME,
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
+    traits = ModelTraits(
         tokenizer=ClipTokenizer(),
         alphas_cumprod=_alphas_cumprod(found, weights),
         prediction=found.prediction,
@@ -130,6 +126,14 @@ def load(
         latent_channels=found.vae.latent_channels,
         in_channels=found.unet.in_channels,
         device=device,
+    )
+    return Checkpoint(
+        info=info,
+        family=NAME,
+        traits=traits,
+        unet=unet,
+        vae=vae,
+        encoders=(ClipEncoder(module=text_encoder),),
         dtype=dtype,
     )
 

@@ -113,7 +113,8 @@ def places(checkpoint: Checkpoint) -> dict[str, Place]:
         place = Place(name=f"unet.{name}", module=module, in_text_encoder=False)
         ldm = ldm_name(name, layers=layers, attention=attention)
         found |= dict.fromkeys(_unet_spellings(name, ldm), place)
-    for name, module in _modules(checkpoint.text_encoder):
+    (encoder,) = checkpoint.encoders
+    for name, module in _modules(encoder.text_model):
         place = Place(name=f"text_encoder.{name}", module=module, in_text_encoder=True)
         found |= dict.fromkeys(_text_spellings(name), place)
     return found

@@ -99,7 +99,7 @@ def test_a_bare_choice_lends_the_checkpoint_s_own_modules(
     lent = fitted.fit(bare_choice(bare))
     assert lent.unet is bare.unet
     assert lent.vae is bare.vae
-    assert lent.text_encoder is bare.text_encoder
+    assert lent.encoders[0].module is bare.encoders[0].module
     assert lent.info == bare.info
     assert fitted.bare is bare
 
@@ -187,25 +187,25 @@ def test_merged_tokens_change_the_picture_and_no_weight(bare: Checkpoint, fitted
 
 def test_prompts_may_use_the_folder_s_embeddings(bare: Checkpoint) -> None:
     made = fitter(bare, REFERENCE / "embeddings", allow_pickle=True)
-    table = made.fit(bare_choice(bare)).embeddings
+    table = made.fit(bare_choice(bare)).traits.embeddings
     assert table is not None
     assert [each.name for each in table.loaded] == ["tinyemb", "tinypt"]
-    found = table.find(bare.tokenizer.encode("tinyemb"), 0)
+    found = table.find(bare.traits.tokenizer.encode("tinyemb"), 0)
     assert found is not None
     assert found[0].name == "tinyemb"
     assert found[0].widths == (WIDTH,)
     # the same table comes back while nothing changes
-    assert made.fit(bare_choice(bare)).embeddings is table
+    assert made.fit(bare_choice(bare)).traits.embeddings is table
 
 
 def test_embeddings_that_came_after_loading_are_found(bare: Checkpoint, tmp_path: Path) -> None:
     made = fitter(bare, tmp_path)
-    before = made.fit(bare_choice(bare)).embeddings
+    before = made.fit(bare_choice(bare)).traits.embeddings
     assert before is not None
     assert before.loaded == ()
     save_file({"emb_params": torch.ones(2, WIDTH)}, tmp_path / "late.safetensors")
     save_file({"emb_params": torch.ones(2, WIDTH + 1)}, tmp_path / "wide.safetensors")
-    after = made.fit(bare_choice(bare)).embeddings
+    after = made.fit(bare_choice(bare)).traits.embeddings
     assert after is not None
     assert [each.name for each in after.loaded] == ["late"]
     assert [each.name for each in after.skipped] == ["wide"]
@@ -216,13 +216,13 @@ def test_a_network_s_own_embeddings_are_there_while_it_is_worn(
 ) -> None:
     vectors = torch.full((2, WIDTH), 0.25)
     use = network(tmp_path, bare, {"bundle_emb.mine.string_to_param.*": vectors})
-    table = fitted.fit(replace(bare_choice(bare), networks=(use,))).embeddings
+    table = fitted.fit(replace(bare_choice(bare), networks=(use,))).traits.embeddings
     assert table is not None
     (mine,) = table.loaded
     assert mine.name == "mine"
     assert mine.short_hash is None
     assert torch.equal(mine.tensors[0], vectors)
-    without = fitted.fit(bare_choice(bare)).embeddings
+    without = fitted.fit(bare_choice(bare)).traits.embeddings
     assert without is not None
     assert without.loaded == ()
 

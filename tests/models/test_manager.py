@@ -20,6 +20,8 @@ from models.choice import ModelChoice
 from models.embeddings.shelf import EmbeddingShelf
 from models.errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
 from models.families import Checkpoint, Family
+from models.families.base import ModelTraits
+from models.families.text import ClipEncoder
 from models.families.tokenizer import ClipTokenizer
 from models.families.weights import Weights
 from models.hashing import HashCache
@@ -80,14 +82,16 @@ class FakeFamily:
             family="fake",
             unet=cast(UNet2DConditionModel, FakeUnet().to(device, dtype)),
             vae=cast(AutoencoderKL, nn.Conv2d(1, 1, 3).to(device, vae_dtype)),
-            text_encoder=cast(CLIPTextModel, FakeEncoder(1, 1)),
-            tokenizer=self.tokenizer,
-            alphas_cumprod=torch.ones(1000),
-            prediction="epsilon",
-            latent_scale=1.0,
-            latent_channels=4,
-            in_channels=4,
-            device=device,
+            encoders=(ClipEncoder(module=cast(CLIPTextModel, FakeEncoder(1, 1))),),
+            traits=ModelTraits(
+                tokenizer=self.tokenizer,
+                alphas_cumprod=torch.ones(1000),
+                prediction="epsilon",
+                latent_scale=1.0,
+                latent_channels=4,
+                in_channels=4,
+                device=device,
+            ),
             dtype=dtype,
         )
 

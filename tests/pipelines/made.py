@@ -68,7 +68,7 @@ def rows(wanted: Plan, toy: ToyCheckpoint | None = None) -> list[tuple[Any, ...]
 
 def contexts(wanted: Plan) -> list[tuple[Tensor, Tensor]]:
     """The conditional and unconditional context of every model call."""
-    return [(cond.context, uncond.context) for cond, uncond in rows(wanted)]
+    return [(cond.told.context, uncond.told.context) for cond, uncond in rows(wanted)]
 
 
 def context(prompt: str) -> Tensor:
@@ -88,7 +88,7 @@ def named_mean(prompt: str) -> float:
     chunks = chunk_prompt(prompt, toy.tokenizer, backtrack=20)
     (empty,) = chunk_prompt("", toy.tokenizer, backtrack=20)
     step = Encode((chunks,), empty, Encoding())
-    return float(toy.mean(conditioning.encode(toy.lent(), step)))
+    return float(toy.mean(conditioning.encode(toy.lent(), step).context))
 
 
 def as_picture(latents: Tensor) -> np.ndarray[Any, Any]:

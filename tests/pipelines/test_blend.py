@@ -17,7 +17,7 @@ from pipelines.pictures.soft import SoftInpainting
 from pipelines.plan import SamplerSpec
 from pipelines.sample import Pass, sample
 from pipelines.samplers import SAMPLERS
-from pipelines.steps import Denoise, DenoiseApart, Predict, Step, Stepping
+from pipelines.steps import Conditioning, Denoise, DenoiseApart, Predict, Step, Stepping
 from pipelines.watch import Watch
 
 from .toy import ToyCheckpoint, answer, finish, seeds, spec
@@ -131,7 +131,7 @@ def answered(sigma: float, *, before: bool, blend: Blend) -> tuple[Tensor, Tenso
     """A sampler's answer, and the model's noise and input behind it, without guidance."""
     toy, watch = ToyCheckpoint(), Watch(batch_count=1, steps=1)
     context = torch.zeros(1, 77, 3)
-    timeline = Timeline((9,), (context,))
+    timeline = Timeline((9,), (Conditioning(context),))
     guidance = Guidance(conds=((Part(timeline, 1.0),),), unconds=(timeline,), scale=1.0, calls=1)
 
     def guide(traits: Any) -> Stepping[Guidance]:
@@ -191,7 +191,7 @@ def sampled(chosen: SamplerSpec, blend: Blend | None, last: int = 6) -> Tensor:
     """A pass over `INIT` from the middle of its schedule."""
     toy = ToyCheckpoint()
     context = toy.encode_tokens(torch.full((1, 77), 5), 1)
-    timeline = Timeline((999,), (context,))
+    timeline = Timeline((999,), (Conditioning(context),))
 
     def guide(traits: Any) -> Stepping[Guidance]:
         yield from ()

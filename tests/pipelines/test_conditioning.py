@@ -30,11 +30,11 @@ def wanted(*prompts: str, **encoding: Any) -> Encode:
 
 def encoded(prompt: str, checkpoint: ToyCheckpoint | None = None, **encoding: Any) -> Tensor:
     toy = checkpoint or ToyCheckpoint()
-    return encode(toy.lent(), wanted(prompt, **encoding))
+    return encode(toy.lent(), wanted(prompt, **encoding)).context
 
 
 def together(*prompts: str, **encoding: Any) -> Tensor:
-    return encode(ToyCheckpoint().lent(), wanted(*prompts, **encoding))
+    return encode(ToyCheckpoint().lent(), wanted(*prompts, **encoding)).context
 
 
 def states(*words: str) -> Tensor:
@@ -90,7 +90,9 @@ def test_the_encoder_is_told_the_clip_skip(clip_skip: int) -> None:
 
 def test_texts_go_through_the_encoder_together_place_by_place() -> None:
     toy = ToyCheckpoint()
-    found = encode(toy.lent(), wanted("a BREAK b", "c BREAK d", "e BREAK f", emphasis="Ignore"))
+    found = encode(
+        toy.lent(), wanted("a BREAK b", "c BREAK d", "e BREAK f", emphasis="Ignore")
+    ).context
     assert found.shape == (3, 154, WIDTH)
     word = toy.tokenizer.id
     starts = [[ids[77 * i + 1] for i in range(3)] for ids, _ in toy.encoded]
@@ -143,7 +145,7 @@ def test_each_text_s_embeddings_go_to_the_encoder_with_it() -> None:
         chunk_prompt(prompt, toy.tokenizer, backtrack=20, embeddings=table)
         for prompt in ("a one two", "b", "(two:1.5)", "")
     )
-    found = encode(toy.lent(), Encode(tuple(texts), empty[0], plain))
+    found = encode(toy.lent(), Encode(tuple(texts), empty[0], plain)).context
     one, two = [[1.0] * WIDTH, [2.0] * WIDTH], [[5.0] * WIDTH]
     assert toy.given == [[(2, one), (4, two)], [], [(1, two)]]
     assert found.shape == (3, 77, WIDTH)

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from pipelines.denoiser import Denoiser
+from pipelines.steps import Conditioning
 
 from .toy import Gaussian, sd1_table
 
 TABLE = sd1_table()
 X = torch.linspace(-3, 3, 16).reshape(1, 4, 2, 2)
-COND = torch.full((1, 77, 3), 2.0)
+COND = Conditioning(torch.full((1, 77, 3), 2.0))
 
 
 def denoiser(prediction: Any = "epsilon", *, consistency: bool = False) -> Denoiser:
@@ -24,7 +25,7 @@ def test_a_row_is_scaled_to_unit_variance_at_the_sigma_s_time_step() -> None:
     row = denoiser().row(X, 3.0, COND)
     torch.testing.assert_close(row.x, X / math.sqrt(10))
     assert row.timestep == pytest.approx(TABLE.timestep(3.0))
-    assert row.context is COND
+    assert row.told is COND
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 14.0])

@@ -46,45 +46,47 @@ def test_second_order_samplers_call_the_model_twice_a_step() -> None:
 
 
 def test_equal_prompts_are_encoded_once() -> None:
-    made, asked = encoded(Texts(["a", "a", "b"], ["n", "n", "n"]))
+    made, asked = encoded(Texts(["a", "a", "b"], ["n", "n", "n"], 32, 16))
     assert len(asked) == 3
     assert made.conds[0][0].timeline is made.conds[1][0].timeline
     assert made.unconds[0] is made.unconds[2]
 
 
 def test_stages_of_a_prompt_are_encoded_together() -> None:
-    made, asked = encoded(Texts(["[a:b:4] c"], [""]))
+    made, asked = encoded(Texts(["[a:b:4] c"], [""], 32, 16))
     assert [len(step.texts) for step in asked] == [1, 2]
     timeline = made.conds[0][0].timeline
     assert timeline.ends == (4, 10)
-    assert not torch.equal(timeline.contexts[0], timeline.contexts[1])
+    assert not torch.equal(*(told.context for told in timeline.told))
     assert made.calls == 10
 
 
 def test_parts_keep_their_weights_and_negative_prompts_have_none() -> None:
-    made, asked = encoded(Texts(["a AND b:0.5 <lora:x:1>"], ["n AND m"]))
+    made, asked = encoded(Texts(["a AND b:0.5 <lora:x:1>"], ["n AND m"], 32, 16))
     assert [part.weight for part in made.conds[0]] == [1.0, 0.5]
     assert len(asked) == 3
 
 
 def test_padding_brings_the_empty_prompt() -> None:
     padded = GuidanceSpec(scale=4.0, pad=True, s_min_uncond=1.5, skip_early=0.2)
-    made, asked = encoded(Texts(["a"], ["n"]), guidance=padded)
+    made, asked = encoded(Texts(["a"], ["n"], 32, 16), guidance=padded)
     assert len(asked) == 3
     assert made.filler is not None
     assert made.filler.shape[:2] == (1, 77)
     assert (made.scale, made.s_min_uncond, made.skip_early) == (4.0, 1.5, 0.2)
-    assert encoded(Texts(["a"], ["n"]))[0].filler is None
+    assert encoded(Texts(["a"], ["n"], 32, 16))[0].filler is None
 
 
 def test_negative_prompts_are_encoded_first() -> None:
-    _, asked = encoded(Texts(["a", "b"], ["n", "m"]), guidance=GuidanceSpec(scale=2.0, pad=True))
+    _, asked = encoded(
+        Texts(["a", "b"], ["n", "m"], 32, 16), guidance=GuidanceSpec(scale=2.0, pad=True)
+    )
     words = [step.texts[0][0].ids[1] for step in asked]
     assert words == [*(Words().id(word) for word in ("n", "m", "a", "b")), Words.eos]
 
 
 def test_calls_are_those_of_the_pass_and_not_those_that_prompts_are_timed_by() -> None:
-    made, _ = encoded(Texts(["[a:b:0.5]"], [""]), steps=10, calls=4)
+    made, _ = encoded(Texts(["[a:b:0.5]"], [""], 32, 16), steps=10, calls=4)
     assert made.calls == 4
     assert made.conds[0][0].timeline.ends == (5, 10)
 
@@ -103,7 +105,7 @@ STYLES = tuple(embedding(name, code * 12) for name, code in (("style", "a"), ("n
 
 def test_an_embedding_s_vectors_reach_the_encoder() -> None:
     toy = with_embeddings(*STYLES)
-    encoded(Texts(["a style cat"], ["neg"]), toy=toy)
+    encoded(Texts(["a style cat"], ["neg"], 32, 16), toy=toy)
     ((row,), (other,)) = toy.inserted
     ((position, vectors),) = other
     assert position == 2
@@ -119,7 +121,7 @@ def test_an_embedding_s_vectors_reach_the_encoder() -> None:
 def test_embeddings_are_noted_newest_first_each_prompt_once() -> None:
     effects = Effects()
     toy = with_embeddings(*STYLES)
-    texts = Texts(["style one", "style two AND neg", "style one"], ["neg", "neg"])
+    texts = Texts(["style one", "style two AND neg", "style one"], ["neg", "neg"], 32, 16)
     encoded(texts, toy=toy, effects=effects)
     style, neg = ("style", "a" * 12), ("neg", "b" * 12)
     # encoded in this order: the negative prompt, "style one", "style two", "neg" as a prompt
@@ -127,20 +129,20 @@ def test_embeddings_are_noted_newest_first_each_prompt_once() -> None:
     # a second batch, or another model in the same pass, encodes the same again
     encoded(texts, toy=toy, effects=effects)
     assert len(effects.embeddings) == 4
-    encoded(Texts(["neg style"], ["new neg"]), toy=toy, effects=effects)
+    encoded(Texts(["neg style"], ["new neg"], 32, 16), toy=toy, effects=effects)
     assert list(effects.embeddings) == [neg, style, neg, neg, style, style, neg]
 
 
 def test_the_embeddings_of_one_prompt_keep_its_order_and_need_a_hash() -> None:
     effects = Effects()
     unhashed = embedding("plain", None)
-    texts = Texts(["plain neg and style and neg"], ["cat"])
+    texts = Texts(["plain neg and style and neg"], ["cat"], 32, 16)
     encoded(texts, toy=with_embeddings(*STYLES, unhashed), effects=effects)
     assert effects.embeddings == (("neg", "b" * 12), ("style", "a" * 12))
 
 
 def test_a_pass_that_notes_nothing_leaves_no_trace() -> None:
-    made, _ = encoded(Texts(["style"], ["neg"]), toy=with_embeddings(*STYLES), effects=None)
+    made, _ = encoded(Texts(["style"], ["neg"], 32, 16), toy=with_embeddings(*STYLES), effects=None)
     assert len(made.conds) == 1
 
 
@@ -151,7 +153,7 @@ def test_a_pass_that_notes_nothing_leaves_no_trace() -> None:
 def test_brackets_of_emphasis_are_noted_in_what_is_left_of_editing(
     prompt: str, noted: bool
 ) -> None:
-    for texts in (Texts([prompt], ["n"]), Texts(["p"], [prompt])):
+    for texts in (Texts([prompt], ["n"], 32, 16), Texts(["p"], [prompt], 32, 16)):
         effects = Effects()
         encoded(texts, effects=effects)
         assert effects.emphasised is noted

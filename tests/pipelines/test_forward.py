@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipelines.forward import predict_rows
-from pipelines.steps import Row
+from pipelines.steps import Conditioning, Row
 
 from .toy import WIDTH, Call, ToyCheckpoint
 
@@ -16,13 +16,14 @@ def row(
     """A row that the model tells from all others."""
     generator = torch.Generator().manual_seed(number)
     x = torch.randn((count, 4, size, size), generator=generator)
-    return Row(x, timestep, torch.rand((count, length, WIDTH), generator=generator))
+    return Row(x, timestep, Conditioning(torch.rand((count, length, WIDTH), generator=generator)))
 
 
 def alone(rows: list[Row]) -> list[Tensor]:
     toy = ToyCheckpoint()
     return [
-        toy.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.context) for row in rows
+        toy.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.told.context)
+        for row in rows
     ]
 
 
@@ -91,6 +92,6 @@ def test_no_rows_need_no_forward() -> None:
 def test_an_error_of_the_model_comes_through() -> None:
     toy = ToyCheckpoint()
     bad = row(1)
-    bad.context[0, 5, 0] = toy.tokenizer.id("boom") / 1000
+    bad.told.context[0, 5, 0] = toy.tokenizer.id("boom") / 1000
     with pytest.raises(RuntimeError, match="boom"):
         predict_rows(toy.lent(), [row(2), bad], 16)

@@ -24,13 +24,13 @@ def test_prompts_of_other_lengths_are_filled_with_their_last_vector() -> None:
     long, short = "w " * 80, "cat"
     steps = recorded(plan(long, short, negative="bad"))
     cond, uncond = next(step.rows for step in steps if isinstance(step, Predict))
-    assert cond.context.shape == (2, 154, 3)
-    assert uncond.context.shape == (2, 77, 3)
-    assert torch.equal(cond.context[1, 77:], cond.context[1, 76:77].expand(77, 3))
+    assert cond.told.context.shape == (2, 154, 3)
+    assert uncond.told.context.shape == (2, 77, 3)
+    assert torch.equal(cond.told.context[1, 77:], cond.told.context[1, 76:77].expand(77, 3))
     alone = next(
         step.rows[0] for step in recorded(plan(short)) if isinstance(step, Predict)
-    ).context[0]
-    assert torch.equal(cond.context[1, :77], alone)
+    ).told.context[0]
+    assert torch.equal(cond.told.context[1, :77], alone)
 
 
 def test_the_encoding_reaches_prompt_and_encoder() -> None:

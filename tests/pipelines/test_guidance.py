@@ -12,7 +12,7 @@ from pipelines.denoiser import Denoiser
 from pipelines.effects import Effects
 from pipelines.guidance import Guidance, Part, Timeline
 from pipelines.guided import Course, Lead, Stopped, guided
-from pipelines.steps import Denoise, DenoiseApart, Predict, Sampling, Stepping
+from pipelines.steps import Conditioning, Denoise, DenoiseApart, Predict, Sampling, Stepping
 from pipelines.watch import Watch
 
 from .toy import Gaussian, ToyCheckpoint, finish, sd1_table
@@ -24,7 +24,7 @@ DENOISER = Denoiser(table=TABLE, prediction="epsilon")
 
 
 def always(context: Tensor) -> Timeline:
-    return Timeline((99,), (context,))
+    return Timeline((99,), (Conditioning(context),))
 
 
 def saying(number: float, chunks: int = 1) -> Timeline:
@@ -71,7 +71,7 @@ def guide(
 
 def by_context(step: Any) -> tuple[Tensor, ...]:
     """A model whose noise is all its context's number."""
-    return tuple(row.x * 0 + row.context[:, 0, 0].view(-1, 1, 1, 1) for row in step.rows)
+    return tuple(row.x * 0 + row.told.context[:, 0, 0].view(-1, 1, 1, 1) for row in step.rows)
 
 
 @pytest.mark.parametrize("scale", [0.0, 3.5, 7.0, 15.0, -1.0])
@@ -90,7 +90,7 @@ def test_both_parts_are_asked_for_at_once_and_in_order() -> None:
 
     finish(guide(2.0, 5.0, 1.0), answers)
     for step in asked:
-        cond, uncond = (row.context for row in step.rows)
+        cond, uncond = (row.told.context for row in step.rows)
         assert torch.equal(cond, COND)
         assert torch.equal(uncond, UNCOND)
     assert len(asked) == 2
@@ -255,7 +255,7 @@ def test_every_part_is_asked_about_its_own_image() -> None:
     scaled = math.hypot(1, 0.5)
     torch.testing.assert_close(cond.x * scaled, torch.cat([X, X + 1, X + 1]))
     torch.testing.assert_close(uncond.x * scaled, torch.cat([X, X + 1]))
-    assert cond.context[:, 0, 0].tolist() == [2.0, 3.0, 4.0]
+    assert cond.told.context[:, 0, 0].tolist() == [2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_uncond_is_left_out_at_scale_1_only_where_it_has_no_weight(
     for i, image in enumerate(images):
         uncond = X + i + 0.5
         expected = uncond + sum(
-            p.weight * (X + i - 0.5 * float(p.timeline.contexts[0][0, 0, 0]) - uncond)
+            p.weight * (X + i - 0.5 * float(p.timeline.told[0].context[0, 0, 0]) - uncond)
             for p in image
         )
         torch.testing.assert_close(found[i : i + 1], expected)
@@ -331,16 +331,19 @@ def test_the_shorter_one_is_lengthened_by_empty_chunks(cond: int, uncond: int) -
     unconds = [saying(-1.0, uncond), saying(-2.0)]
     _, (step,) = run(parts, unconds=unconds, filler=FILLER)
     longest = max(cond, uncond)
-    assert [row.context.shape for row in step.rows] == [(2, 77 * longest, 3)] * 2
+    assert [row.told.context.shape for row in step.rows] == [(2, 77 * longest, 3)] * 2
     for row, chunks, number in zip(step.rows, (cond, uncond), (2.0, -1.0), strict=True):
-        own, filled = row.context[0, : 77 * chunks], row.context[:, 77 * chunks :]
+        own, filled = (
+            row.told.context[0, : 77 * chunks],
+            row.told.context[:, 77 * chunks :],
+        )
         assert torch.equal(own, torch.full_like(own, number))
         assert torch.equal(filled, FILLER.repeat(2, longest - chunks, 1))
 
 
 def test_without_a_filler_the_two_keep_their_lengths() -> None:
     _, (step,) = run([[part(2.0, chunks=3)]])
-    assert [row.context.shape[1] for row in step.rows] == [231, 77]
+    assert [row.told.context.shape[1] for row in step.rows] == [231, 77]
 
 
 def test_shorter_parts_are_lengthened_by_their_last_vector() -> None:
@@ -348,7 +351,7 @@ def test_shorter_parts_are_lengthened_by_their_last_vector() -> None:
     parts = [[Part(always(short), 1.0)], [part(9.0, chunks=2), part(8.0)]]
     unconds = [always(short), saying(-1.0, 3)]
     _, (step,) = run(parts, unconds=unconds)
-    cond, uncond = (row.context for row in step.rows)
+    cond, uncond = (row.told.context for row in step.rows)
     assert cond.shape == (3, 154, 3)
     assert uncond.shape == (2, 231, 3)
     for context in (cond[0], uncond[0]):
@@ -359,7 +362,7 @@ def test_shorter_parts_are_lengthened_by_their_last_vector() -> None:
 
 def stages(*pairs: tuple[int, float]) -> Timeline:
     ends, numbers = zip(*pairs, strict=True)
-    return Timeline(ends, tuple(torch.full((1, 77, 3), number) for number in numbers))
+    return Timeline(ends, tuple(Conditioning(torch.full((1, 77, 3), number)) for number in numbers))
 
 
 @pytest.mark.parametrize(
@@ -367,13 +370,13 @@ def stages(*pairs: tuple[int, float]) -> Timeline:
 )
 def test_a_timeline_s_text_lasts_one_call_longer_than_its_steps(call: int, number: float) -> None:
     line = stages((3, 1.0), (7, 2.0), (10, 3.0))
-    assert line.at(call)[0, 0, 0].item() == number
+    assert line.at(call).context[0, 0, 0].item() == number
 
 
 def test_texts_change_at_their_calls_on_both_sides() -> None:
     cond, uncond = stages((2, 1.0), (9, 2.0)), stages((1, -1.0), (3, -2.0), (9, -3.0))
     _, asked = run([[Part(cond, 1.0)]], unconds=[uncond], sigmas=[1.0] * 6)
-    numbers = [tuple(row.context[0, 0, 0].item() for row in step.rows) for step in asked]
+    numbers = [tuple(row.told.context[0, 0, 0].item() for row in step.rows) for step in asked]
     assert numbers == [(1, -1), (1, -1), (1, -2), (2, -2), (2, -3), (2, -3)]
 
 
@@ -436,8 +439,8 @@ def test_matching_cuts_or_lengthens_the_unconditional_context_and_goes_before_fi
     effects = Effects()
     images, unconds = [[part(2.0, chunks=cond)]], [always(unseen)]
     _, (step,) = run(images, unconds=unconds, match=True, filler=FILLER, effects=effects)
-    assert [row.context.shape[1] for row in step.rows] == [77 * cond] * 2
-    assert step.rows[1].context[0, -1, 0] == min(77 * cond, 77 * uncond) - 1
+    assert [row.told.context.shape[1] for row in step.rows] == [77 * cond] * 2
+    assert step.rows[1].told.context[0, -1, 0] == min(77 * cond, 77 * uncond) - 1
     assert (effects.matched, effects.padded) == (True, False)
 
 
@@ -453,7 +456,7 @@ def test_the_uncond_can_be_brought_to_the_cond_s_length(cond: int, uncond: int) 
         match=True,
         effects=effects,
     )
-    kept, brought = (row.context for row in step.rows)
+    kept, brought = (row.told.context for row in step.rows)
     assert kept.shape == brought.shape == (1, 77 * cond, 3)
     assert torch.equal(kept, torch.full_like(kept, 2.0))
     shared = 77 * min(cond, uncond)

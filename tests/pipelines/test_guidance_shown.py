@@ -11,7 +11,7 @@ from torch import Tensor
 from pipelines.denoiser import Denoiser
 from pipelines.effects import Effects
 from pipelines.guidance import Guidance, Mixer, Part, Timeline
-from pipelines.steps import Denoise, DenoiseApart, Predict
+from pipelines.steps import Conditioning, Denoise, DenoiseApart, Predict
 
 from .toy import finish, sd1_table
 
@@ -23,14 +23,14 @@ SHOWN = torch.stack([torch.full((4, 2, 2), 10.0), torch.full((4, 2, 2), 30.0)])
 
 
 def saying(number: float) -> Timeline:
-    return Timeline((99,), (torch.full((1, 77, 3), number),))
+    return Timeline((99,), (Conditioning(torch.full((1, 77, 3), number)),))
 
 
 def by_context(step: Any) -> tuple[Tensor, ...]:
     """A model whose noise is its context's number and the mean of what it is shown."""
     return tuple(
         row.x[:, :4] * 0
-        + row.context[:, 0, 0].view(-1, 1, 1, 1)
+        + row.told.context[:, 0, 0].view(-1, 1, 1, 1)
         + row.x[:, 4:].mean((1, 2, 3), keepdim=True)
         for row in step.rows
     )
@@ -102,7 +102,7 @@ def test_instructions_and_picture_guide_apart(scale: float, image_scale: float) 
     assert torch.equal(cond.x, uncond.x)
     assert torch.equal(blind.x[:, :4], uncond.x[:, :4])
     assert torch.equal(blind.x[:, 4:], torch.zeros_like(SHOWN))
-    assert torch.equal(blind.context, uncond.context)
+    assert torch.equal(blind.told.context, uncond.told.context)
     for image in range(2):
         torch.testing.assert_close(found[image], expected(image, scale, image_scale))
     torch.testing.assert_close(base[0], X[0] - SIGMA * 9.0)

@@ -248,12 +248,12 @@ def test_a_seed_gives_the_same_picture_at_any_place_of_a_batch(name: str) -> Non
 
 def test_prompts_are_timed_by_the_steps_asked_for_and_not_by_those_run() -> None:
     wanted = redrawing("[cat:dog:0.5]", denoising=0.5, sampler=spec(steps=8), cfg_scale=2.0)
-    calls = [call[0].context for call in rows(wanted)]
+    calls = [call[0].told.context for call in rows(wanted)]
     # five of eight calls are run: the text changes after the fourth of them, and one later
     assert len(calls) == 5
     assert all(torch.equal(each, calls[0]) for each in calls)
     wanted = redrawing("[cat:dog:0.25]", denoising=0.5, sampler=spec(steps=8), cfg_scale=2.0)
-    calls = [call[0].context for call in rows(wanted)]
+    calls = [call[0].told.context for call in rows(wanted)]
     assert [torch.equal(each, calls[0]) for each in calls] == [True] * 3 + [False] * 2
 
 

@@ -12,7 +12,7 @@ from pipelines.guidance import Guidance, Part, Timeline
 from pipelines.inversion import found_noise
 from pipelines.plan import GuidanceSpec, Inversion
 from pipelines.schedules import schedule_sigmas
-from pipelines.steps import Encode, Predict
+from pipelines.steps import Conditioning, Encode, Predict
 from pipelines.tables import TableRule
 from pipelines.watch import Watch
 
@@ -44,7 +44,7 @@ def found(
     """The noise, and the time steps the model was asked at."""
     checkpoint, asked = toy or ToyCheckpoint(), []
     context = torch.zeros(1, 77, 3)
-    timeline = Timeline((999,), (context,))
+    timeline = Timeline((999,), (Conditioning(context),))
     guidance = Guidance(
         conds=((Part(timeline, 1.0),),) * 2, unconds=(timeline,) * 2, scale=1.0, calls=wanted.steps
     )

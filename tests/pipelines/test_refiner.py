@@ -98,12 +98,12 @@ def test_the_new_model_s_encoder_reads_the_prompts_anew() -> None:
     calls = [step.rows for _, step in bench.asked(Predict)]
     for before, after in zip(calls[:2], calls[2:], strict=True):
         for row, again in zip(before, after, strict=True):
-            assert torch.equal(again.context, -row.context)
+            assert torch.equal(again.told.context, -row.told.context)
 
 
 def test_the_prompt_s_schedule_goes_on_where_it_was() -> None:
     wanted = plan("[cat:dog:0.5]", sampler=spec(steps=4), refiner=refined(0.25, by_steps=True))
-    calls = [step.rows[0].context for _, step in ran(wanted).asked(Predict)]
+    calls = [step.rows[0].told.context for _, step in ran(wanted).asked(Predict)]
     # "cat" lasts for three calls, and the second is the new model's first
     assert torch.equal(calls[1], -calls[0])
     assert torch.equal(calls[2], calls[1])

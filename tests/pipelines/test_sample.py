@@ -13,7 +13,7 @@ from pipelines.plan import SamplerSpec
 from pipelines.sample import Pass, sample
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import schedule_sigmas, timestep_sigmas
-from pipelines.steps import Predict, Step, Stepping
+from pipelines.steps import Conditioning, Predict, Step, Stepping
 from pipelines.tables import TableRule
 from pipelines.watch import Watch
 
@@ -24,7 +24,7 @@ LATENTS = torch.full((1, 4, 4, 4), 0.25)
 
 
 def guidance() -> Guidance:
-    timeline = Timeline((1000,), (CONTEXT,))
+    timeline = Timeline((1000,), (Conditioning(CONTEXT),))
     return Guidance(conds=((Part(timeline, 1.0),),), unconds=(timeline,), scale=1.0, calls=1000)
 
 

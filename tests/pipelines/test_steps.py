@@ -7,12 +7,23 @@ import torch
 
 from pipelines.plan import Encoding
 from pipelines.prompt.chunks import Chunk
-from pipelines.steps import Decode, Denoise, DenoiseApart, Encode, EncodeImage, Predict, Row, Use
+from pipelines.steps import (
+    Conditioning,
+    Decode,
+    Denoise,
+    DenoiseApart,
+    Encode,
+    EncodeImage,
+    Predict,
+    Row,
+    Use,
+)
 
 from .toy import choice
 
 X = torch.zeros(1, 4, 2, 2)
-ROW = Row(X, 3.5, X)
+TOLD = Conditioning(X)
+ROW = Row(X, 3.5, TOLD)
 EMPTY = Chunk((998, *[999] * 76), (1.0,) * 77)
 
 
@@ -20,7 +31,7 @@ EMPTY = Chunk((998, *[999] * 76), (1.0,) * 77)
     "make",
     [
         lambda: Denoise(X, 1.0),
-        lambda: Row(X, 3.5, X),
+        lambda: Row(X, 3.5, TOLD),
         lambda: Predict((ROW,)),
         lambda: DenoiseApart(X, 1.0, 0.5),
         lambda: Encode((), EMPTY, Encoding()),

@@ -206,12 +206,12 @@ def test_plans_of_other_lengths_are_counted_as_they_come() -> None:
     watched.begin_plan(batch_count=1, passes=1, steps=7, preview_every=0)
     passed(watched, 0)
     watched.begin_plan(batch_count=4, passes=1, steps=7, preview_every=0)
-    assert counted(watched) == (1, 8)
+    assert counted(watched) == (1, 5)
     passed(watched, 0, 1, 2, 3)
-    assert counted(watched) == (5, 8)
+    assert counted(watched) == (5, 5)
 
 
-def test_a_plan_cut_short_is_counted_by_what_it_did() -> None:
+def test_a_plan_cut_short_counts_as_done() -> None:
     watched = Watch()
     watched.expect_plans(2)
     watched.begin_plan(batch_count=2, passes=2, steps=7, preview_every=0)
@@ -220,7 +220,40 @@ def test_a_plan_cut_short_is_counted_by_what_it_did() -> None:
     watched.begin_plan(batch_count=2, passes=2, steps=7, preview_every=0)
     assert counted(watched)[1] == 4
     watched.begin_batch(0)
-    assert counted(watched) == (1, 4)
+    assert counted(watched) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "plans",
+    [
+        [(1, 1), (1, 2), (1, 1)],
+        [(2, 2), (1, 1), (1, 1)],
+        [(1, 2), (3, 1), (2, 2), (1, 1)],
+        [(1, 1)] * 6,
+    ],
+    ids=str,
+)
+def test_plans_of_mixed_kinds_are_done_share_by_share(plans: list[tuple[int, int]]) -> None:
+    watched = Watch()
+    watched.expect_plans(len(plans))
+    shares, batches = [], []
+    for batch_count, passes in plans:
+        watched.begin_plan(batch_count=batch_count, passes=passes, steps=4, preview_every=0)
+        for index in range(batch_count):
+            watched.begin_batch(index)
+            batches.append(counted(watched)[0])
+            for _ in range(passes):
+                watched.begin_pass(4)
+                for step in range(1, 5):
+                    watched.stepped(step, "latents")
+                    shares.append(watched.progress().share)
+                watched.end_pass()
+                shares.append(watched.progress().share)
+    assert shares == sorted(shares)
+    assert len({*shares}) == 4 * sum(count * passes for count, passes in plans)
+    assert shares[-1] == 1
+    assert batches == list(range(sum(count for count, _ in plans)))
+    assert counted(watched) == (len(batches), len(batches))
 
 
 def test_no_plans_are_as_good_as_one() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.catalog import CheckpointInfo
 from models.choice import ModelChoice
 from models.families.base import ModelTraits
+from models.families.text import Encoded
 from models.networks.files import NetworkInfo, NetworkUse
 from pipelines import conditioning
 from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
@@ -127,6 +128,19 @@ class Call:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class ToyEncoder:
+    """The text encoder of a toy, as conditioning asks it."""
+
+    toy: "ToyCheckpoint"
+
+    def encode(
+        self, ids: Tensor, *, end: int, clip_skip: int, always_skip: bool, inserted: Any
+    ) -> Encoded:
+        assert end == self.toy.tokenizer.eos
+        return Encoded(self.toy.encode_tokens(ids, clip_skip, inserted))
+
+
 @dataclass(eq=False, kw_only=True)
 class ToyCheckpoint:
     """A checkpoint whose data is Gaussian around a mean that the prompt names.
@@ -172,6 +186,11 @@ class ToyCheckpoint:
             embeddings=self.embeddings,
         )
 
+    @property
+    def encoders(self) -> "tuple[ToyEncoder, ...]":
+        """Its only text encoder."""
+        return (ToyEncoder(self),)
+
     def encode_tokens(self, ids: Tensor, clip_skip: int, inserted: Any = ()) -> Tensor:
         """Each token's id in thousandths, its sine, and the clip skip."""
         assert ids.dtype == torch.int64
@@ -186,7 +205,9 @@ class ToyCheckpoint:
         words = context[:, :, 1] - math.sin(self.tokenizer.eos)
         return torch.tanh(words.sum(1))[:, None, None, None] / 2
 
-    def predict(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+    def predict(
+        self, x: Tensor, timestep: Tensor, context: Tensor, vector: Tensor | None = None
+    ) -> Tensor:
         """The Gaussian's exact noise (or v) at the rows' time steps."""
         assert x.shape[0] == timestep.shape[0] == context.shape[0]
         assert x.shape[1] == self.in_channels
@@ -291,7 +312,7 @@ def answer(step: Step, checkpoint: ToyCheckpoint) -> Any:
         return checkpoint.encode_image(step.pixels)
     if isinstance(step, Predict):
         return tuple(
-            checkpoint.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.context)
+            checkpoint.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.told.context)
             for row in step.rows
         )
     assert isinstance(step, Decode)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from models.errors import ClipSkipOutOfRange, NansException
 from models.families import Checkpoint
+from models.families.text import Inserted
 
 from .variants import reference
 
@@ -31,15 +33,30 @@ class FragileVae(nn.Module):
 
 
 def ids(checkpoint: Checkpoint, text: str) -> Tensor:
-    tokens = checkpoint.tokenizer.encode(text)
-    padding = [checkpoint.tokenizer.eos] * (76 - len(tokens))
-    return torch.tensor([[checkpoint.tokenizer.bos, *tokens, *padding]])
+    tokens = checkpoint.traits.tokenizer.encode(text)
+    padding = [checkpoint.traits.tokenizer.eos] * (76 - len(tokens))
+    return torch.tensor([[checkpoint.traits.tokenizer.bos, *tokens, *padding]])
+
+
+def encode(
+    checkpoint: Checkpoint,
+    tokens: Tensor,
+    clip_skip: int = 1,
+    inserted: Sequence[Sequence[Inserted]] = (),
+) -> Tensor:
+    (encoder,) = checkpoint.encoders
+    end = checkpoint.traits.tokenizer.eos
+    return encoder.encode(tokens, end=end, clip_skip=clip_skip, inserted=inserted).states
+
+
+def rescaled(checkpoint: Checkpoint, latent_scale: float) -> Checkpoint:
+    return replace(checkpoint, traits=replace(checkpoint.traits, latent_scale=latent_scale))
 
 
 def test_rows_of_a_prediction_do_not_depend_on_each_other(checkpoint: Checkpoint) -> None:
     x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     steps = torch.tensor([3.25, 900.5])
-    context = torch.cat([checkpoint.encode_tokens(ids(checkpoint, t), 1) for t in ("cat", "")])
+    context = torch.cat([encode(checkpoint, ids(checkpoint, t), 1) for t in ("cat", "")])
     both = checkpoint.predict(x, steps, context)
     assert both.shape == (2, 4, 8, 8)
     assert both.dtype == torch.float32
@@ -51,7 +68,7 @@ def test_rows_of_a_prediction_do_not_depend_on_each_other(checkpoint: Checkpoint
 
 def test_a_fraction_of_a_timestep_counts(checkpoint: Checkpoint) -> None:
     x = torch.ones(1, 4, 8, 8)
-    context = checkpoint.encode_tokens(ids(checkpoint, "cat"), 1)
+    context = encode(checkpoint, ids(checkpoint, "cat"), 1)
     whole, half, following = (
         checkpoint.predict(x, torch.tensor([t]), context) for t in (500.0, 500.5, 501.0)
     )
@@ -61,7 +78,7 @@ def test_a_fraction_of_a_timestep_counts(checkpoint: Checkpoint) -> None:
 
 
 def test_inputs_of_another_dtype_are_cast(checkpoint: Checkpoint) -> None:
-    context = checkpoint.encode_tokens(ids(checkpoint, "cat"), 1)
+    context = encode(checkpoint, ids(checkpoint, "cat"), 1)
     x = torch.ones(1, 4, 8, 8)
     expected = checkpoint.predict(x, torch.tensor([7.0]), context)
     given = checkpoint.predict(x.double(), torch.tensor([7]), context.double())
@@ -69,22 +86,22 @@ def test_inputs_of_another_dtype_are_cast(checkpoint: Checkpoint) -> None:
 
 
 def test_clip_skip_counts_layers_from_the_end(checkpoint: Checkpoint) -> None:
-    encoder, tokens = checkpoint.text_encoder, ids(checkpoint, "a red circle")
+    encoder, tokens = checkpoint.encoders[0].text_model, ids(checkpoint, "a red circle")
     states = encoder(input_ids=tokens, output_hidden_states=True).hidden_states
     for skip in (2, 3, 13):
         expected = encoder.final_layer_norm(states[-skip])
-        assert torch.equal(checkpoint.encode_tokens(tokens, skip), expected)
-    last = checkpoint.encode_tokens(tokens, 1)
+        assert torch.equal(encode(checkpoint, tokens, skip), expected)
+    last = encode(checkpoint, tokens, 1)
     assert last.shape == (1, 77, 16)
-    assert torch.equal(checkpoint.encode_tokens(tokens, 0), last)
-    assert not torch.equal(checkpoint.encode_tokens(tokens, 2), last)
+    assert torch.equal(encode(checkpoint, tokens, 0), last)
+    assert not torch.equal(encode(checkpoint, tokens, 2), last)
     with pytest.raises(ClipSkipOutOfRange, match="clip skip 14"):
-        checkpoint.encode_tokens(tokens, 14)
+        encode(checkpoint, tokens, 14)
 
 
 def with_words(checkpoint: Checkpoint, vectors: Tensor) -> nn.Embedding:
     """The text encoder's own token embedding with `vectors` as words after its last."""
-    own: Tensor = checkpoint.text_encoder.get_input_embeddings().state_dict()["weight"]
+    own: Tensor = checkpoint.encoders[0].module.get_input_embeddings().state_dict()["weight"]
     weight = torch.cat([own, vectors.to(own)])
     return nn.Embedding(len(weight), weight.shape[1], _weight=weight).requires_grad_(False)
 
@@ -95,21 +112,21 @@ def test_inserted_vectors_are_as_words_of_their_own(checkpoint: Checkpoint, clip
     texts = ("a red circle", "one two three four five six", "")
     tokens = torch.cat([ids(checkpoint, text) for text in texts])
     inserted = [[(2, vectors[:1])], [(1, vectors[:2]), (74, vectors[1:])], []]
-    found = checkpoint.encode_tokens(tokens, clip_skip, inserted)
+    found = encode(checkpoint, tokens, clip_skip, inserted)
 
-    size = len(checkpoint.tokenizer)
+    size = len(checkpoint.traits.tokenizer)
     worded = tokens.clone()
     worded[0, 2] = size
     worded[1, 1:3] = torch.tensor([size, size + 1])
     worded[1, 74:76] = torch.tensor([size + 1, size + 2])
-    own = checkpoint.text_encoder.get_input_embeddings()
-    checkpoint.text_encoder.set_input_embeddings(with_words(checkpoint, vectors))
+    own = checkpoint.encoders[0].module.get_input_embeddings()
+    checkpoint.encoders[0].module.set_input_embeddings(with_words(checkpoint, vectors))
     try:
-        expected = checkpoint.encode_tokens(worded, clip_skip)
+        expected = encode(checkpoint, worded, clip_skip)
     finally:
-        checkpoint.text_encoder.set_input_embeddings(own)
+        checkpoint.encoders[0].module.set_input_embeddings(own)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    plain = checkpoint.encode_tokens(tokens, clip_skip)
+    plain = encode(checkpoint, tokens, clip_skip)
     torch.testing.assert_close(found[2], plain[2], atol=1e-6, rtol=0)
     torch.testing.assert_close(found[0, :2], plain[0, :2], atol=1e-6, rtol=0)
     moved = (found[0, 2:] - plain[0, 2:]).abs().amax(1) > 1e-4
@@ -119,12 +136,12 @@ def test_inserted_vectors_are_as_words_of_their_own(checkpoint: Checkpoint, clip
 
 def test_inserted_vectors_leave_nothing_behind(checkpoint: Checkpoint) -> None:
     tokens = ids(checkpoint, "a red circle")
-    plain = checkpoint.encode_tokens(tokens, 1)
+    plain = encode(checkpoint, tokens, 1)
     vectors = torch.ones(2, 16)
-    checkpoint.encode_tokens(tokens, 1, [[(1, vectors)]])
+    encode(checkpoint, tokens, 1, [[(1, vectors)]])
     with pytest.raises(RuntimeError):
-        checkpoint.encode_tokens(tokens, 1, [[(1, torch.ones(2, 17))]])
-    assert torch.equal(checkpoint.encode_tokens(tokens, 1), plain)
+        encode(checkpoint, tokens, 1, [[(1, torch.ones(2, 17))]])
+    assert torch.equal(encode(checkpoint, tokens, 1), plain)
     assert torch.equal(vectors, torch.ones(2, 16))
 
 
@@ -133,7 +150,7 @@ def test_decode_undoes_encode_roughly_and_scales(checkpoint: Checkpoint) -> None
     latents = checkpoint.encode_image(pixels)
     assert latents.shape == (2, 4, 8, 8)
     assert checkpoint.decode(latents).shape == (2, 3, 64, 64)
-    doubled = replace(checkpoint, latent_scale=2 * checkpoint.latent_scale)
+    doubled = rescaled(checkpoint, 2 * checkpoint.traits.latent_scale)
     torch.testing.assert_close(doubled.encode_image(pixels), 2 * latents)
     torch.testing.assert_close(doubled.decode(2 * latents), checkpoint.decode(latents))
 
@@ -151,7 +168,7 @@ def test_images_are_decoded_one_by_one(checkpoint: Checkpoint) -> None:
 
 
 def test_nans_in_half_precision_move_the_vae_to_float32_for_good(checkpoint: Checkpoint) -> None:
-    fragile = replace(checkpoint, vae=FragileVae(broken=False), latent_scale=1.0)
+    fragile = rescaled(replace(checkpoint, vae=FragileVae(broken=False)), 1.0)
     assert fragile.vae_dtype == torch.float16
     latents = torch.ones(1, 4, 2, 2)
     with capture_logs() as logs:

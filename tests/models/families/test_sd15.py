@@ -24,13 +24,18 @@ UNET_IN = "model.diffusion_model.input_blocks.0.0.weight"
 
 def predicted(checkpoint: Checkpoint) -> Tensor:
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))
-    padding = torch.zeros(1, checkpoint.in_channels - 4, 8, 8)
-    context = checkpoint.encode_tokens(TOKENS, 1)
+    padding = torch.zeros(1, checkpoint.traits.in_channels - 4, 8, 8)
+    context = encode(checkpoint, TOKENS)
     return checkpoint.predict(torch.cat([noise, padding], 1), torch.tensor([400.0]), context)
 
 
 def same(state: State) -> State:
     return state
+
+
+def encode(checkpoint: Checkpoint, tokens: Tensor) -> Tensor:
+    (encoder,) = checkpoint.encoders
+    return encoder.encode(tokens, end=checkpoint.traits.tokenizer.eos).states
 
 
 class LogSigmas:
@@ -48,11 +53,11 @@ class LogSigmas:
 
 def euler(checkpoint: Checkpoint, prompt: str, *, seed: int, steps: int, cfg: float) -> Tensor:
     """Draw one 64x64 picture with the plainest loop there is; give bytes [64,64,3]."""
-    schedule = LogSigmas(checkpoint.alphas_cumprod)
+    schedule = LogSigmas(checkpoint.traits.alphas_cumprod)
     sigmas = [schedule.sigma(t) for t in np.linspace(999, 0, steps)] + [0.0]
-    tokens = [checkpoint.tokenizer.encode(text) for text in (prompt, "")]
+    tokens = [checkpoint.traits.tokenizer.encode(text) for text in (prompt, "")]
     rows = [[49406, *row, *[49407] * (76 - len(row))] for row in tokens]
-    context = checkpoint.encode_tokens(torch.tensor(rows), 1)
+    context = encode(checkpoint, torch.tensor(rows))
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) * sigmas[0]
     for sigma, following in pairwise(sigmas):
         scaled = torch.cat([x, x]) / math.sqrt(sigma**2 + 1)
@@ -83,10 +88,14 @@ def test_a_bare_euler_loop_paints_the_recorded_picture() -> None:
 
 def test_a_checkpoint_says_what_it_is() -> None:
     eps, v = reference("tiny-sd15"), reference("tiny-vpred")
-    assert (eps.family, eps.prediction, v.prediction) == ("SD1.x", "epsilon", "v")
-    assert (v.in_channels, v.latent_channels, v.latent_scale) == (4, 4, 0.18215)
+    assert (eps.family, eps.traits.prediction, v.traits.prediction) == ("SD1.x", "epsilon", "v")
+    assert (v.traits.in_channels, v.traits.latent_channels, v.traits.latent_scale) == (
+        4,
+        4,
+        0.18215,
+    )
     assert v.info.name == "tiny-vpred.safetensors"
-    for module in (v.unet, v.vae, v.text_encoder):
+    for module in (v.unet, v.vae, v.encoders[0].module):
         assert not module.training
         tensors = [*module.parameters(), *module.buffers()]
         assert {tensor.device.type for tensor in tensors} == {"cpu"}
@@ -97,7 +106,7 @@ def test_a_checkpoint_says_what_it_is() -> None:
 def test_the_noise_schedule_comes_from_the_file(tmp_path: Path) -> None:
     stored = torch.linspace(0.9, 0.1, 1000, dtype=torch.float16)
     path = changed(tmp_path, lambda state: state | {"alphas_cumprod": stored})
-    alphas = load_path(path).alphas_cumprod
+    alphas = load_path(path).traits.alphas_cumprod
     assert alphas.dtype == torch.float32
     assert torch.equal(alphas, stored.float())
 
@@ -112,11 +121,13 @@ def test_a_missing_or_impossible_schedule_is_computed(
         del state["alphas_cumprod"]
         return state if stored is None else state | {"alphas_cumprod": stored}
 
-    alphas = load_path(changed(tmp_path, change)).alphas_cumprod
+    alphas = load_path(changed(tmp_path, change)).traits.alphas_cumprod
     # The ends of Stable Diffusion's scaled linear schedule.
     assert alphas[0].item() == pytest.approx(0.99915, abs=1e-6)
     assert alphas[-1].item() == pytest.approx(0.00466009, abs=1e-7)
-    torch.testing.assert_close(alphas, reference("tiny-sd15").alphas_cumprod, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        alphas, reference("tiny-sd15").traits.alphas_cumprod, atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,7 @@ def test_files_of_every_float_type_load(tmp_path: Path, dtype: torch.dtype) -> N
 
 def test_modules_take_the_dtypes_asked_for() -> None:
     loaded = load_path(CHECKPOINTS / "tiny-vpred.safetensors", torch.bfloat16)
-    assert loaded.unet.dtype == loaded.text_encoder.dtype == loaded.dtype == torch.bfloat16
+    assert loaded.unet.dtype == loaded.encoders[0].module.dtype == loaded.dtype == torch.bfloat16
     assert loaded.vae_dtype == torch.float32
     output = predicted(loaded)
     assert output.dtype == torch.float32
@@ -178,14 +189,14 @@ def test_the_inpainting_and_the_plain_layout_differ_in_one_weight(tmp_path: Path
 
     path = changed(tmp_path, widen, **{"in_channels: 4": "in_channels: 9"})
     loaded = load_path(path)
-    assert loaded.in_channels == 9
+    assert loaded.traits.in_channels == 9
     torch.testing.assert_close(predicted(loaded), predicted(reference("tiny-vpred")))
 
 
 def test_the_sidecar_wins_over_the_header(tmp_path: Path) -> None:
     path = changed(tmp_path, same, **{"num_heads: 8": "num_heads: 4", 'parameterization: "v"': ""})
     loaded = load_path(path)
-    assert loaded.prediction == "epsilon"
+    assert loaded.traits.prediction == "epsilon"
     assert (predicted(loaded) - predicted(reference("tiny-vpred"))).abs().max() > 1e-4
     path.with_suffix(".yaml").write_text("model: {params: {scale_factor: 0.5}}")
     with pytest.raises(UnsupportedCheckpoint, match="number of heads"):
@@ -262,13 +273,13 @@ def test_the_true_sd15_fits_its_modules_weight_by_weight(
     )
     counted = [
         sum(parameter.numel() for parameter in module.parameters())
-        for module in (loaded.unet, loaded.vae, loaded.text_encoder)
+        for module in (loaded.unet, loaded.vae, loaded.encoders[0].module)
     ]
     assert counted == [unet_parameters, 83653863, 123060480]
-    assert loaded.text_encoder.config.hidden_act == "quick_gelu"
+    assert loaded.encoders[0].module.config.hidden_act == "quick_gelu"
     assert loaded.unet.config.attention_head_dim == 8
     assert loaded.vae.config.norm_num_groups == 32
-    assert loaded.prediction == "epsilon"
+    assert loaded.traits.prediction == "epsilon"
 
 
 def test_v_prediction_is_told_by_the_trainers_marks() -> None:

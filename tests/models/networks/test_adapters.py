@@ -46,7 +46,7 @@ def checkpoint(shared: Checkpoint) -> Iterator[Checkpoint]:
 
 def weights(checkpoint: Checkpoint) -> Weights:
     found = {f"unet.{name}": part.clone() for name, part in checkpoint.unet.state_dict().items()}
-    text = checkpoint.text_encoder.state_dict()
+    text = checkpoint.encoders[0].module.state_dict()
     return found | {f"text.{name}": part.clone() for name, part in text.items()}
 
 
@@ -64,7 +64,7 @@ def lora(checkpoint: Checkpoint, seed: int = 0, rank: int = 2) -> dict[str, Weig
     generator = torch.Generator().manual_seed(seed)
     made: dict[str, Weights] = {}
     for name in KOHYA:
-        root = checkpoint.text_encoder if name == TEXT else checkpoint.unet
+        root = checkpoint.encoders[0].module if name == TEXT else checkpoint.unet
         shape = root.get_submodule(name).get_parameter("weight").shape
         up = torch.randn(shape[0], rank, *[1] * (len(shape) - 2), generator=generator)
         made[name] = {"up": up, "down": torch.randn(rank, *shape[1:], generator=generator)}

@@ -81,7 +81,7 @@ def test_every_spelling_of_a_name_is_the_same_module(found: dict[str, Place]) ->
         assert found[spelling].module is checkpoint.unet.get_submodule(UNET_MODULE)
         assert not found[spelling].in_text_encoder
     for spelling in TEXT_SPELLINGS:
-        assert found[spelling].module is checkpoint.text_encoder.get_submodule(TEXT_MODULE)
+        assert found[spelling].module is checkpoint.encoders[0].module.get_submodule(TEXT_MODULE)
         assert found[spelling].in_text_encoder
 
 
@@ -89,7 +89,7 @@ def test_every_weight_has_its_place_and_no_two_share_a_spelling(found: dict[str,
     checkpoint = reference("tiny-sd15")
     owners = [
         module
-        for root in (checkpoint.unet, checkpoint.text_encoder)
+        for root in (checkpoint.unet, checkpoint.encoders[0].module)
         for module in root.modules()
         if isinstance(module._parameters.get("weight"), torch.Tensor)
     ]

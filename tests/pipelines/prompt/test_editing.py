@@ -324,9 +324,9 @@ def test_hostile_prompts_take_linear_time(shape: str) -> None:
     seconds = []
     for length in (10_000, 100_000):
         prompt = HOSTILE[shape](length)
-        began = time.perf_counter()
+        began = time.thread_time()
         stages = parse_editing(prompt, timing)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.thread_time() - began)
         assert stages[-1].end == 8
     # ten times the length; quadratic time would take a hundred times as long, and minutes
     assert seconds[1] < 40 * seconds[0] + 1
