@@ -1,12 +1,16 @@
 """Conditioning: the text encoder's vectors, weighted by emphasis."""
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.embeddings.table import EmbeddingTable
+from models.embeddings.table import Embedding, EmbeddingTable
+from models.families.text import Encoded
 from pipelines.conditioning import encode
 from pipelines.plan import Encoding
 from pipelines.prompt.chunks import chunk_prompt
@@ -124,6 +128,65 @@ def test_the_empty_chunks_count_in_the_mean_of_their_place() -> None:
     weighted = plain.clone()
     weighted[1, 1] *= 3
     torch.testing.assert_close(found[:, 77:], weighted * (plain.mean() / weighted.mean()))
+
+
+def test_where_numbers_are_wanted_they_follow_the_first_chunk_s_pooled_states() -> None:
+    toy = ToyCheckpoint(sizes="sizes")
+    asked = replace(wanted("a BREAK b", "(c:1.5)"), numbers=(7.0, 8.0))
+    found = encode(toy.lent(), asked)
+    assert found.vector is not None
+    assert found.vector.shape == (2, WIDTH + 2)
+    # emphasis weighs the states alone
+    pooled = torch.stack([states("a")[1], states("c")[1]])
+    assert torch.equal(found.vector[:, :WIDTH], pooled)
+    assert found.vector[:, WIDTH:].tolist() == [[7.0, 8.0]] * 2
+    assert torch.equal(found.context, encode(toy.lent(), replace(asked, numbers=())).context)
+    assert encode(toy.lent(), replace(asked, numbers=())).vector is None
+
+
+def test_of_nothing_the_encoders_part_is_zeros() -> None:
+    toy = ToyCheckpoint(sizes="sizes")
+    found = encode(toy.lent(), replace(wanted(""), numbers=(7.0,), nothing=True))
+    assert found.vector is not None
+    assert torch.equal(found.context, torch.zeros(1, 77, WIDTH))
+    assert found.vector.tolist() == [[0.0] * WIDTH + [7.0]]
+
+
+class Two(ToyCheckpoint):
+    """Two encoders; the second one's states are another's, twice as wide."""
+
+    given: list[Any]
+
+    @property
+    def encoders(self) -> Any:
+        return (*super().encoders, SimpleNamespace(encode=self._second))
+
+    def _second(self, ids: Tensor, *, inserted: Any, **more: Any) -> Encoded:
+        self.given = inserted
+        own = super().encoders[0].encode(ids, inserted=(), **more)
+        return Encoded(torch.cat([own.states**2 + 1, own.states - 5], 2), own.pooled)
+
+
+def test_states_of_two_encoders_stand_side_by_side_each_with_its_own_mean() -> None:
+    toy = Two()
+    found = encode(toy.lent(), wanted(PROMPT)).context
+    assert found.shape == (1, 77, 3 * WIDTH)
+    assert torch.equal(found[:, :, :WIDTH], encoded(PROMPT))
+    plain = states("a", "cat", "mat")
+    second = torch.cat([plain**2 + 1, plain - 5], 1)
+    weighted = second * WEIGHTS.unsqueeze(1)
+    torch.testing.assert_close(found[0, :, WIDTH:], weighted * (second.mean() / weighted.mean()))
+
+
+def test_each_encoder_gets_its_own_vectors_of_an_embedding() -> None:
+    first, second = torch.ones(1, WIDTH), torch.full((1, 2 * WIDTH), 2.0)
+    both = Embedding(name="word", path=Path("/word.safetensors"), tensors=(first, second))
+    toy = Two()
+    table = EmbeddingTable([both], (WIDTH, 2 * WIDTH), toy.tokenizer.encode)
+    chunks = chunk_prompt("a word", toy.tokenizer, backtrack=20, embeddings=table)
+    encode(toy.lent(), Encode((chunks,), chunks[0], Encoding()))
+    assert [[(at, len(row[0])) for at, row in each] for each in toy.given] == [[(2, 2 * WIDTH)]]
+    assert [[(at, row.shape[1]) for at, row in each] for each in toy.inserted[0]] == [[(2, WIDTH)]]
 
 
 class Watching(ToyCheckpoint):

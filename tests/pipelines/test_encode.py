@@ -10,7 +10,7 @@ from models.embeddings.table import Embedding, EmbeddingTable
 from pipelines.effects import Effects
 from pipelines.encode import Texts, encode_texts, model_calls
 from pipelines.guidance import Guidance
-from pipelines.plan import GuidanceSpec, Txt2ImgPlan
+from pipelines.plan import Encoding, GuidanceSpec, Txt2ImgPlan
 from pipelines.prompt.editing import Timing
 from pipelines.steps import Encode, Step
 
@@ -83,6 +83,43 @@ def test_negative_prompts_are_encoded_first() -> None:
     )
     words = [step.texts[0][0].ids[1] for step in asked]
     assert words == [*(Words().id(word) for word in ("n", "m", "a", "b")), Words.eos]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "negative", "positive"),
+    [
+        (None, (), ()),
+        ("sizes", (16, 32, 3, 4, 16, 32), (16, 32, 3, 4, 16, 32)),
+        ("score", (16, 32, 3, 4, 1.5), (16, 32, 3, 4, 7.5)),
+    ],
+)
+def test_sdxl_is_told_size_crop_and_looks(
+    sizes: Any, negative: tuple[float, ...], positive: tuple[float, ...]
+) -> None:
+    encoding = Encoding(crop=(3, 4), scores=(1.5, 7.5))
+    texts = Texts(["a"], ["n"], width=32, height=16)
+    _, asked = encoded(texts, toy=ToyCheckpoint(sizes=sizes), encoding=encoding)
+    assert [step.numbers for step in asked] == [negative, positive]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "negative", "nothing"),
+    [("sizes", "", True), ("score", "", True), (None, "", False), ("sizes", "n", False)],
+)
+def test_sdxl_is_guided_away_from_zeros_where_the_negative_prompt_is_empty(
+    sizes: Any, negative: str, nothing: bool
+) -> None:
+    """So the reference; a prompt that is empty is encoded as any other."""
+    texts = Texts([""], [negative], width=32, height=16)
+    _, asked = encoded(texts, toy=ToyCheckpoint(sizes=sizes))
+    assert [step.nothing for step in asked] == [nothing, False]
+
+
+def test_a_negative_prompt_with_any_text_in_its_course_is_encoded() -> None:
+    texts = Texts(["a"], ["[:n:4]"], width=32, height=16)
+    _, asked = encoded(texts, toy=ToyCheckpoint(sizes="sizes"))
+    assert [len(step.texts) for step in asked] == [2, 1]
+    assert not any(step.nothing for step in asked)
 
 
 def test_calls_are_those_of_the_pass_and_not_those_that_prompts_are_timed_by() -> None:

@@ -1,5 +1,7 @@
 """Rows of many jobs through one forward: who shares, who does not, and in what order."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -39,6 +41,22 @@ def predicted(rows: list[Row], max_rows: int = 16) -> list[Call]:
 def test_rows_of_all_time_steps_share_a_forward() -> None:
     (call,) = predicted([row(1, timestep=999.0), row(2, timestep=3.25), row(3, timestep=40.5)])
     assert call.timesteps == (999.0, 3.25, 40.5)
+
+
+def test_every_row_keeps_its_vector_in_company() -> None:
+    toy = ToyCheckpoint(sizes="sizes")
+    told = [
+        Row(each.x, each.timestep, replace(each.told, vector=torch.full((1, WIDTH + 6), number)))
+        for number, each in ((1.0, row(1)), (2.0, row(2)), (30.0, row(3)))
+    ]
+    answers = predict_rows(toy.lent(), told, 16)
+    assert len(toy.calls) == 1
+    for each, answer in zip(told, answers, strict=True):
+        (own,) = predict_rows(ToyCheckpoint(sizes="sizes").lent(), [each], 16)
+        torch.testing.assert_close(answer, own)
+    other = replace(told[0].told, vector=torch.full((1, WIDTH + 6), 30.0))
+    (moved,) = predict_rows(toy.lent(), [replace(told[0], told=other)], 16)
+    assert not torch.allclose(moved, answers[0])
 
 
 def test_every_latent_of_a_row_has_its_time_step() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.plan import GuidanceSpec, HiresRefiner, Refining, Txt2ImgPlan
+from pipelines.plan import Encoding, GuidanceSpec, HiresRefiner, Refining, Txt2ImgPlan
 from pipelines.schedules import schedule_sigmas, timestep_sigmas
 from pipelines.steps import Encode, Predict
 from pipelines.watch import Watch
@@ -99,6 +99,22 @@ def test_the_new_model_s_encoder_reads_the_prompts_anew() -> None:
     for before, after in zip(calls[:2], calls[2:], strict=True):
         for row, again in zip(before, after, strict=True):
             assert torch.equal(again.told.context, -row.told.context)
+
+
+def test_sdxl_s_refiner_is_told_the_score_and_each_pass_its_own_size() -> None:
+    bench = Bench(toy=ToyCheckpoint(sizes="sizes"), other=Foreign(sizes="score"))
+    encoding = Encoding(crop=(3, 4), scores=(1.5, 7.5))
+    hires = hires_pass("Latent", 64, 32, steps=4)
+    refiner = refined(0.5, by_steps=True, hires="second pass")
+    bench.run(plan("a", sampler=spec(steps=4), encoding=encoding, hires=hires, refiner=refiner))
+    first, second = (16, 32, 3, 4, 16, 32), (32, 64, 3, 4, 32, 64)
+    told = [(used, step.numbers) for used, step in bench.asked(Encode)]
+    assert told == [
+        *[("toy", first)] * 2,
+        *[("toy", second)] * 2,
+        ("other", (32, 64, 3, 4, 1.5)),
+        ("other", (32, 64, 3, 4, 7.5)),
+    ]
 
 
 def test_the_prompt_s_schedule_goes_on_where_it_was() -> None:

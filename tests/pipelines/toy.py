@@ -138,7 +138,8 @@ class ToyEncoder:
         self, ids: Tensor, *, end: int, clip_skip: int, always_skip: bool, inserted: Any
     ) -> Encoded:
         assert end == self.toy.tokenizer.eos
-        return Encoded(self.toy.encode_tokens(ids, clip_skip, inserted))
+        states = self.toy.encode_tokens(ids, clip_skip, inserted)
+        return Encoded(states, states[:, 1] if self.toy.sizes else None)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -148,6 +149,7 @@ class ToyCheckpoint:
     Every row is answered by itself, so that company can change nothing but rounding. The word
     "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN. What it
     is shown beside the latents moves the data's mean, and so does `bias`, by which two toys differ.
+    With `sizes` the first token's vector is the pooled text, and the numbers move the mean as well.
     `before` is called with the number of each forward, on the device thread.
     """
 
@@ -163,6 +165,7 @@ class ToyCheckpoint:
     pictures: list[Tensor] = field(default_factory=list)
     bias: float = 0.0
     embeddings: Any = None
+    sizes: Literal["sizes", "score"] | None = None
     latent_scale: float = 0.5
     latent_channels: int = 4
     in_channels: int = 4
@@ -184,6 +187,7 @@ class ToyCheckpoint:
             in_channels=self.in_channels,
             device=self.device,
             embeddings=self.embeddings,
+            sizes=self.sizes,
         )
 
     @property
@@ -219,6 +223,9 @@ class ToyCheckpoint:
         latents, shown = x[:, : self.latent_channels], x[:, self.latent_channels :]
         noised = latents.double() * torch.sqrt(sigma**2 + 1)
         mean = self.mean(context).double() + self.bias
+        assert (vector is None) == (self.sizes is None)
+        if vector is not None:
+            mean = mean + vector[:, WIDTH:].double().sum(1)[:, None, None, None] / 1000
         if shown.shape[1]:
             mean = mean + 0.1 * shown.double().mean(1, keepdim=True)
         denoised = mean + (noised - mean) * (self.spread**2 / (self.spread**2 + sigma**2))
@@ -312,7 +319,9 @@ def answer(step: Step, checkpoint: ToyCheckpoint) -> Any:
         return checkpoint.encode_image(step.pixels)
     if isinstance(step, Predict):
         return tuple(
-            checkpoint.predict(row.x, torch.full(row.x.shape[:1], row.timestep), row.told.context)
+            checkpoint.predict(
+                row.x, torch.full(row.x.shape[:1], row.timestep), row.told.context, row.told.vector
+            )
             for row in step.rows
         )
     assert isinstance(step, Decode)

@@ -1,0 +1,122 @@
+"""A job that is told to stop while it waits ends at once, with the pictures that it has."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipelines.plan import Plan
+
+from .desk import SLOW, Desk, Job, Open, alone, at, same
+from .test_engine_models import others, refining, turns
+from .test_hires import hires_pass
+from .toy import ToyCheckpoint, choice, plan, spec
+
+#: long enough that who waits for it to end would be seen to wait
+LONG = spec(steps=40)
+
+
+class Scene:
+    """A job that waits for another model, beside one that is far from done."""
+
+    def __init__(self, desk: Open, waits: Plan) -> None:
+        self.toy = ToyCheckpoint()
+        self.here: Desk = desk(toy=self.toy, **others())
+        self.companion = plan("companion", sampler=LONG, first_seed=9)
+        self.jobs: list[Job] = []
+        self.waits = self.here.order(waits)
+
+    def stop_at(self, call: int) -> None:
+        """Tell it to stop within the `call`-th forward of the first model."""
+
+        def before(now: int) -> None:
+            if now == 1:
+                self.jobs.append(self.here.order(self.companion))
+            if now == call:
+                self.waits.watch.interrupt()
+
+        self.toy.before = before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "batch"),
+    [
+        (refining("a"), replace(refining("a"), refiner=None)),
+        (
+            plan(
+                "a",
+                sampler=SLOW,
+                hires=hires_pass("Latent", 64, 32, model=choice("other"), prompts=("a",)),
+            ),
+            plan("a", sampler=SLOW),
+        ),
+    ],
+    ids=["a refiner", "a hires checkpoint"],
+)
+def test_the_batch_is_decoded_by_the_model_it_is_on(desk: Open, wanted: Plan, batch: Plan) -> None:
+    scene = Scene(desk, wanted)
+    scene.stop_at(20)
+    (image,) = scene.waits.images()
+    assert not image.complete
+    # it ended long before the one that holds the model
+    assert scene.here.ended == ["a"]
+    assert not scene.jobs[0].future.done()
+    if wanted.refiner is None:
+        same(scene.waits.pixels(), alone(batch))
+    same(scene.jobs[0].pixels(), alone(scene.companion))
+    assert scene.here.manager.settled() == turns("toy")
+
+
+def test_batches_that_were_done_are_given(desk: Open) -> None:
+    networks = ((), choice("toy", "y").networks)
+    wanted = plan("a", "b", batch_size=1, networks=networks, sampler=SLOW)
+    scene = Scene(desk, wanted)
+    scene.stop_at(20)
+    (image,) = scene.waits.images()
+    assert image.complete
+    same(scene.waits.pixels(), alone(plan("a", sampler=SLOW)))
+    assert scene.here.ended == ["a"]
+    assert not scene.jobs[0].future.done()
+
+
+def test_what_another_model_drew_is_not_decoded_by_the_one_in_use(desk: Open) -> None:
+    """Both wait for other models; the older one got its own, and the younger one is stopped."""
+    toy, rest = ToyCheckpoint(), others()
+    here = desk(toy=toy, **rest)
+    older = refining("older", "other", sampler=spec("Euler a", steps=30, eta=1.0))
+    younger = refining("younger", "third", first_seed=9)
+    jobs: list[Job] = []
+    toy.before = at(1, lambda: jobs.append(here.order(younger)))
+    rest["other"].before = at(2, lambda: jobs[0].watch.interrupt())
+    same(here.order(older).pixels(), alone(older, toy=ToyCheckpoint(), **others()))
+    assert jobs[0].images() == []
+    assert here.ended == ["younger", "older"]
+    assert here.manager.settled() == turns("toy", "other")
+
+
+def test_a_job_that_waits_for_admission_ends_without_pictures(desk: Open) -> None:
+    toy = ToyCheckpoint()
+    here = desk(toy=toy, **others())
+    jobs: list[Job] = []
+
+    def more(call: int) -> None:
+        if call == 1:
+            jobs.append(here.order(plan("late", checkpoint="other")))
+        if call == 4:
+            jobs[0].watch.interrupt()
+
+    toy.before = more
+    here.order(plan("a", sampler=SLOW)).images()
+    assert jobs[0].images() == []
+    assert here.ended == ["late", "a"]
+    assert here.manager.settled() == turns("toy")
+
+
+def test_a_skip_waits_for_the_model(desk: Open) -> None:
+    """Only its batch is to end, and the next one needs a model as well."""
+    toy, rest = ToyCheckpoint(), others()
+    here = desk(toy=toy, **rest)
+    job = here.order(refining("a"))
+    rest["other"].before = at(1, job.watch.skip)
+    (image,) = job.images()
+    assert not image.complete
+    assert here.manager.settled() == turns("toy", "other")
