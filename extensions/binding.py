@@ -6,6 +6,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from PIL.Image import Image
+
 from .protocol import BadScriptArgs, Extension, Mode, Names
 
 _SHOWN = 80
@@ -29,11 +31,12 @@ def bind(extension: Extension, sent: Sequence[object] | Mapping[str, object]) ->
     """An extension's `Args` from a list in the order of the wire, or from names.
 
     Null stands for the default, and so does all that an empty list or a mapping leaves out. What a
-    list has too many is ignored.
+    list has too many is ignored. In place of a picture stands what the client sent, until
+    `with_pictures`.
 
     Raises:
         BadScriptArgs: a value of the wrong type, or an unknown name.
-        MissingScriptArgs: a list that ends too early.
+        MissingScriptArgs: a list that ends too early, for a script that clients select.
     """
     hints = get_type_hints(extension.args)
     if isinstance(sent, Mapping):
@@ -46,7 +49,7 @@ def bind(extension: Extension, sent: Sequence[object] | Mapping[str, object]) ->
         given = dict(sent)
     else:
         given = dict(zip(hints, sent, strict=False))
-        if 0 < len(given) < len(hints):
+        if extension.run is not None and 0 < len(given) < len(hints):
             raise MissingScriptArgs(list(hints)[len(given) :])
     return extension.args(
         **{
@@ -55,6 +58,18 @@ def bind(extension: Extension, sent: Sequence[object] | Mapping[str, object]) ->
             if value is not None and name != "note"
         }
     )
+
+
+def pictures_sent(args: Any) -> Mapping[str, str]:
+    """What the client sent as pictures, in base64 or by address, by the names of the arguments."""
+    hints = get_type_hints(type(args))
+    sent = {name: getattr(args, name) for name in hints if _kinds(hints[name]) == [Image]}
+    return {name: text for name, text in sent.items() if isinstance(text, str)}
+
+
+def with_pictures(args: Any, pictures: Mapping[str, Image]) -> Any:
+    """The arguments with the pictures themselves."""
+    return dataclasses.replace(args, **pictures)
 
 
 def describe(extension: Extension, mode: Mode, names: Names) -> Iterator[dict[str, object]]:
@@ -75,8 +90,8 @@ def describe(extension: Extension, mode: Mode, names: Names) -> Iterator[dict[st
 
 def _read(what: str, value: object, hint: Any) -> Any:
     """A value as a type of `Args`; of several types the first that fits."""
-    if get_origin(hint) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    kinds = _kinds(hint)
+    if kinds != [hint]:
         fitting = [kind for kind in kinds if type(value) is kind]
         return _read(what, value, (fitting or kinds)[0])
     reader = _READERS[get_origin(hint) or hint]
@@ -86,6 +101,13 @@ def _read(what: str, value: object, hint: Any) -> Any:
         shown = repr(value)
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
         raise BadScriptArgs(f"{what} {shown}: allowed is {_ALLOWED[reader]}") from None
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The types that a hint allows beside None."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return [kind for kind in get_args(hint) if kind is not type(None)]
+    return [hint]
 
 
 def _switch(value: object) -> bool:
@@ -129,8 +151,15 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
+def _picture(value: object) -> str | None:
+    """What is sent as a picture; an empty text is none."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value or None
+
+
 _READERS: Mapping[Any, Any] = types.MappingProxyType(
-    {bool: _switch, int: _whole, float: _number, str: _text, tuple: _texts}
+    {bool: _switch, int: _whole, float: _number, str: _text, tuple: _texts, Image: _picture}
 )
 _ALLOWED: Mapping[Any, str] = types.MappingProxyType(
     {
@@ -139,5 +168,6 @@ _ALLOWED: Mapping[Any, str] = types.MappingProxyType(
         _number: "a number",
         _text: "text",
         _texts: "a list of texts",
+        _picture: "a picture in base64, or its address",
     }
 )

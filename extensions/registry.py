@@ -23,6 +23,9 @@ from .scripts import (
 
 log = structlog.get_logger(__name__)
 
+_LONGEST = 300
+"""Characters of a warning, which is told in infotexts."""
+
 Change = Callable[[Image], Image]
 
 EXTENSIONS = (
@@ -69,11 +72,15 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The hooks of one job, what it was asked for, and what comes first, by name."""
+    """The hooks of one job, what it was asked for, and what comes first, by name.
+
+    `broken` says of hooks why they cannot be had; it is told of each picture.
+    """
 
     hooks: tuple[Hook, ...] = ()
     wanted: Wanted | None = None
     before: tuple[tuple[str, Change], ...] = ()
+    broken: tuple[str, ...] = ()
 
     def after(self, name: str, change: Change) -> "Hooks":
         """The same behind `change`, which is guarded as they are."""
@@ -84,13 +91,13 @@ class Hooks:
 
         One that fails leaves the picture as it was: its mistake costs no generation.
         """
-        warnings: list[str] = []
+        warnings = list(self.broken)
         for title, change in self._changes():
             try:
                 image = change(image)
             except Exception as error:  # the one broad except of this room
                 log.exception("extension failed", extension=title)
-                warnings.append(f"{title}: {type(error).__name__}: {error}")
+                warnings.append(failure(title, error))
         return image, tuple(warnings)
 
     def _changes(self) -> Iterator[tuple[str, Change]]:
@@ -98,6 +105,11 @@ class Hooks:
         for hook in self.hooks:
             if hook.extension.finish is not None and self.wanted is not None:
                 yield hook.extension.title, partial(_finished, hook, self.wanted)
+
+
+def failure(title: str, error: Exception) -> str:
+    """What is said of an extension that failed."""
+    return f"{title}: {type(error).__name__}: {error}"[:_LONGEST]
 
 
 def _finished(hook: Hook, wanted: Wanted, image: Image) -> Image:

@@ -8,7 +8,7 @@ import structlog
 import torch
 from torch import Tensor, nn
 
-from .approx_files import ApproxFiles
+from .approx_files import Approximations, LatentSpace
 from .errors import CheckpointError
 from .families.approx_vae import load_network, load_taesd_decoder, load_taesd_encoder
 
@@ -27,7 +27,7 @@ class ApproxVaes:
 
     def __init__(
         self,
-        files: ApproxFiles,
+        files: Approximations,
         *,
         device: torch.device,
         dtype: torch.dtype,
@@ -39,17 +39,17 @@ class ApproxVaes:
         self._allow_pickle = allow_pickle
         self._loaded: dict[Path, nn.Module | None] = {}
 
-    def taesd_decoded(self, latents: Tensor) -> Tensor | None:
+    def taesd_decoded(self, latents: Tensor, space: LatentSpace) -> Tensor | None:
         """Turn latents [N,4,h,w] as sampled into pixels [N,3,8h,8w] in [-1,1]."""
-        return self._run(self._files.taesd_decoder, load_taesd_decoder, latents)
+        return self._run(self._files[space].taesd_decoder, load_taesd_decoder, latents)
 
-    def taesd_encoded(self, pixels: Tensor) -> Tensor | None:
+    def taesd_encoded(self, pixels: Tensor, space: LatentSpace) -> Tensor | None:
         """Turn pixels [N,3,8h,8w] in [-1,1] into latents [N,4,h,w] as sampled."""
-        return self._run(self._files.taesd_encoder, load_taesd_encoder, pixels)
+        return self._run(self._files[space].taesd_encoder, load_taesd_encoder, pixels)
 
-    def network_decoded(self, latents: Tensor) -> Tensor | None:
+    def network_decoded(self, latents: Tensor, space: LatentSpace) -> Tensor | None:
         """Turn latents [N,4,h,w] as sampled into pixels [N,3,2h,2w], nominally in [-1,1]."""
-        return self._run(self._files.network, load_network, latents)
+        return self._run(self._files[space].network, load_network, latents)
 
     def _run(self, path: Path | None, load: Callable[..., Loaded], batch: Tensor) -> Tensor | None:
         if path is None:

@@ -3,29 +3,37 @@
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 from tqdm import tqdm
 
 from .errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
-from .folders import is_text, printable, walk
-from .hashing import HashCache, legacy_hash, sha256
+from .folders import Found, Stamp, is_text, printable
+from .hashing import SHA256, HashCache, Unhashed, legacy_hash, passing_sha256, sha256
 from .header import read_header
+from .watched import Watched
 
 log = structlog.get_logger(__name__)
 
 SAFETENSORS = ".safetensors"
 PICKLE = ".ckpt"
+CONFIG = ".yaml"
 SHORT_HASH_DIGITS = 10
+#: the fact that a checkpoint's header is sound; its value is the legacy hash
+_SOUND = "checkpoint"
 BRACKET = re.compile(r"\s*\[[^\[\]]*\]\s*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointInfo:
-    """A checkpoint file as clients see it; `sha256` is None until the file was hashed."""
+    """A checkpoint file as clients see it; `sha256` is None until the file was hashed.
+
+    One that was written since has another `stamp`.
+    """
 
     path: Path
     name: str
@@ -34,6 +42,7 @@ class CheckpointInfo:
     legacy_hash: str | None = None
     config: Path | None = None
     embedded: bool = False
+    stamp: Stamp | None = None
 
     @property
     def stem(self) -> str:
@@ -68,25 +77,53 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
-    """One consistent view of the folders."""
+    """One consistent view of the folders: of `files`, with the hashes of that `version`.
 
-    entries: tuple[CheckpointInfo, ...]
-    by_alias: Mapping[str, CheckpointInfo]
+    `alike` has the spellings that are forgiven; None where two files share one. `doubles` are the
+    files left out because another one has their name.
+    """
 
-    @classmethod
-    def of(cls, entries: Iterable[CheckpointInfo]) -> "_Index":
+    files: Mapping[Found, str | None] | None = None
+    version: int = -1
+    entries: tuple[CheckpointInfo, ...] = ()
+    by_alias: Mapping[str, CheckpointInfo] = field(default_factory=dict)
+    alike: Mapping[str, CheckpointInfo | None] = field(default_factory=dict)
+    doubles: Mapping[Path, Path] = field(default_factory=dict)
+
+    def listing(self, entries: Iterable[CheckpointInfo]) -> "_Index":
+        """The same with these entries, which have different names."""
         listed = tuple(entries)
         by_alias: dict[str, CheckpointInfo] = {}
+        alike: dict[str, CheckpointInfo | None] = {}
         for entry in listed:
             for alias in entry.aliases():
                 by_alias.setdefault(alias, entry)
-        return cls(entries=listed, by_alias=by_alias)
+            for spelling in {_folded(entry.stem), _folded(entry.name), _folded(str(entry.path))}:
+                alike[spelling] = None if spelling in alike else entry
+        return replace(self, entries=listed, by_alias=by_alias, alike=alike)
+
+    def find(self, alias: str) -> CheckpointInfo | None:
+        bare = BRACKET.sub("", alias)
+        exact = self.by_alias.get(alias) or self.by_alias.get(bare)
+        return exact or self.alike.get(_folded(bare))
+
+    def closest(self, name: str) -> CheckpointInfo | None:
+        found = self.find(name)
+        if found is not None or not name:
+            return found
+        for part in (name, BRACKET.sub("", name)):
+            parts = [info for info in self.entries if part in info.title]
+            if parts:
+                return min(parts, key=lambda info: len(info.title))
+        return None
 
 
 class Catalog:
-    """The checkpoints of some folders; look-ups see one scan's result as a whole.
+    """The checkpoints of some folders as they are now; safe for several threads.
 
-    Names only ever select among the files found: no path is made from what a client sends.
+    Every look-up notices files that came or went, at the price of a `stat` a folder, and whether
+    the file it finds was written since. Names only ever select among the files found: no path is
+    made from what a client sends.
     """
 
     def __init__(
@@ -105,62 +142,48 @@ class Catalog:
         self._hashes = hashes
         self._hashing = hashing
         self._demo = demo
-        self._index = _Index.of(())
-        self._lock = threading.Lock()
+        self._files = Watched(
+            self._roots,
+            endings=(SAFETENSORS, CONFIG, *((PICKLE,) if allow_pickle else ())),
+            read=self._read,
+            files=() if self._explicit is None else (self._explicit,),
+        )
+        self._index = _Index()
         self._hash_lock = threading.Lock()
 
     def scan(self) -> None:
-        """Look at the folders again.
+        """Look at every file again, also for what was written in place.
 
-        A damaged file costs one warning and is left out. Raises CheckpointNotFound or
-        CorruptCheckpoint for the file named explicitly, and then changes nothing.
+        A damaged file costs one warning and is left out. The first time, raises CheckpointNotFound
+        or CorruptCheckpoint for the file named explicitly.
         """
-        found = {info.path: info for info in self._found()}
-        by_name: dict[str, CheckpointInfo] = {}
-        for info in found.values():
-            first = by_name.setdefault(info.name, info)
-            if first is not info:
-                _warn_skipped(info.path, f"same name as {first.path}")
-        if not by_name and self._demo.is_file():
-            by_name[self._demo.name] = self._embedded()
-        with self._lock:
-            self._index = _Index.of(by_name.values())
+        if self._explicit is not None and self._index.files is None:
+            check_file(self._explicit, (PICKLE,), allow_pickle=self.allow_pickle)
+        self._files.look(closely=True)
+        self._now()
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """List the explicit file first, then folder by folder in natural order."""
-        return self._index.entries
+        return self._now().entries
 
     def default(self) -> CheckpointInfo | None:
         """Return the checkpoint to use where none was chosen."""
-        return next(iter(self._index.entries), None)
+        return self._fresh(lambda index: next(iter(index.entries), None))
 
     def find(self, alias: str) -> CheckpointInfo | None:
-        """Look up an exact alias, then one without its `[hash]`, then a stem in any case.
+        """Look up an exact alias, then one without its `[hash]`, then a spelling that is forgiven.
 
-        Never guesses: a stem that two files share finds neither.
+        Those are the file's stem, its name and its path in any case, with `\\` for `/`, and with or
+        without the extension. Never guesses: a stem that two files share finds neither.
         """
-        index = self._index
-        bare = BRACKET.sub("", alias)
-        exact = index.by_alias.get(alias) or index.by_alias.get(bare)
-        if exact is not None:
-            return exact
-        wanted = _without_extension(bare).casefold()
-        alike = [info for info in index.entries if info.stem.casefold() == wanted]
-        return alike[0] if len(alike) == 1 else None
+        return self._fresh(lambda index: index.find(alias))
 
     def closest(self, name: str) -> CheckpointInfo | None:
         """Look up as `find` does, then by a part of a title: the shortest that has it.
 
         So are refiners and checkpoints of a hires pass chosen in the reference.
         """
-        found = self.find(name)
-        if found is not None or not name:
-            return found
-        for part in (name, BRACKET.sub("", name)):
-            alike = [info for info in self._index.entries if part in info.title]
-            if alike:
-                return min(alike, key=lambda info: len(info.title))
-        return None
+        return self._fresh(lambda index: index.closest(name))
 
     def hash(self, info: CheckpointInfo) -> CheckpointInfo:
         """Return the entry with its sha256, reading the file where the hash is not yet known.
@@ -171,12 +194,51 @@ class Catalog:
             return info
         with self._hash_lock:
             digest = self._compute(info.path)
-        hashed = replace(info, sha256=digest)
-        with self._lock:
-            self._index = _Index.of(
-                hashed if entry.path == info.path else entry for entry in self._index.entries
-            )
-        return hashed
+        return replace(info, sha256=digest)
+
+    def unhashed(self) -> tuple[Unhashed, ...]:
+        """Tell which files no hash is known of."""
+        if not self._hashing:
+            return ()
+        return tuple(
+            Unhashed(path=info.path, stamp=info.stamp, fact=SHA256, read=passing_sha256)
+            for info in self.checkpoints()
+            if info.sha256 is None and info.stamp is not None
+        )
+
+    def _fresh(self, find: Callable[[_Index], CheckpointInfo | None]) -> CheckpointInfo | None:
+        """What `find` finds; found anew where that file was written since the folders changed."""
+        info = find(self._now())
+        if info is None or info.embedded or self._files.recheck(info.path, info.stamp):
+            return info
+        return find(self._now())
+
+    def _now(self) -> _Index:
+        """The index of the folders and hashes as they are now."""
+        files = self._files.look()
+        version = self._hashes.version if self._hashing else 0
+        index = self._index
+        if index.files is not files or index.version != version:
+            self._index = index = self._indexed(files, version)
+        return index
+
+    def _indexed(self, files: Mapping[Found, str | None], version: int) -> _Index:
+        by_name: dict[str, CheckpointInfo] = {}
+        doubles: dict[Path, Path] = {}
+        configs = {file.path for file in files if file.stamp and file.path.suffix == CONFIG}
+        for file, legacy in files.items():
+            if legacy is not None:
+                info = self._info(file, legacy, configs)
+                first = by_name.setdefault(info.name, info)
+                if first.path != info.path:
+                    doubles[info.path] = first.path
+        for path, first_path in doubles.items():
+            if path not in self._index.doubles:
+                _warn_skipped(path, f"same name as {first_path}")
+        if not by_name and self._demo.is_file():
+            by_name[self._demo.name] = self._embedded()
+        fresh = _Index(files=files, version=version, doubles=doubles)
+        return fresh.listing(by_name.values())
 
     def _compute(self, path: Path) -> str:
         try:
@@ -184,49 +246,58 @@ class Catalog:
         except OSError as error:
             raise CheckpointNotFound(path, f"cannot be read ({error.strerror})") from error
 
-    def _found(self) -> Iterator[CheckpointInfo]:
-        if self._explicit is not None:
-            check_file(self._explicit, (PICKLE,), allow_pickle=self.allow_pickle)
-            yield self._info(self._explicit)
-        for root in self._roots:
-            for path in walk(root):
-                if self._wanted(path):
-                    try:
-                        check_file(path, (PICKLE,), allow_pickle=self.allow_pickle)
-                        yield self._info(path)
-                    except CheckpointError as error:
-                        _warn_skipped(path, error.reason)
+    def _read(self, files: Sequence[Found]) -> list[str | None]:
+        """The legacy hash of each file that is a sound checkpoint."""
+        with self._hashes.together():
+            return [self._legacy(file) if self._wanted(file.path) else None for file in files]
 
     def _wanted(self, path: Path) -> bool:
-        suffix = path.suffix.lower()
-        if Path(path.stem).suffix.lower() == ".vae":
+        if path.suffix.lower() == CONFIG:
             return False
-        return suffix == SAFETENSORS or (suffix == PICKLE and self.allow_pickle)
+        return path == self._explicit or Path(path.stem).suffix.lower() != ".vae"
 
-    def _info(self, path: Path) -> CheckpointInfo:
+    def _legacy(self, file: Found) -> str | None:
+        told = file.stamp and self._hashes.told(file.path, file.stamp, _SOUND)
+        if told is not None:
+            return told
+        try:
+            check_file(file.path, (PICKLE,), allow_pickle=self.allow_pickle)
+            legacy = legacy_hash(file.path)
+        except CheckpointError as error:
+            _warn_skipped(file.path, error.reason)
+            return None
+        except OSError as error:
+            _warn_skipped(file.path, f"cannot be read ({error.strerror})")
+            return None
+        if file.stamp is not None:
+            self._hashes.put(file.path, file.stamp, legacy, _SOUND)
+        return legacy
+
+    def _info(self, file: Found, legacy: str, configs: Set[Path]) -> CheckpointInfo:
+        path = file.path
         root = next((root for root in self._roots if path.is_relative_to(root)), path.parent)
         name = path.relative_to(root).as_posix()
-        config = path.with_suffix(".yaml")
-        try:
-            legacy = legacy_hash(path)
-        except OSError as error:
-            raise CheckpointNotFound(path, f"cannot be read ({error.strerror})") from error
+        config = path.with_suffix(CONFIG)
+        beside = config in configs or (root not in self._roots and os.path.isfile(config))
         return CheckpointInfo(
             path=path,
             name=name,
             model_name=_without_extension(name).replace("/", "_").replace("\\", "_"),
-            sha256=self._hashes.get(path) if self._hashing else None,
+            sha256=self._hashes.told(path, file.stamp) if self._hashing and file.stamp else None,
             legacy_hash=legacy,
-            config=config if os.path.isfile(config) else None,
+            config=config if beside else None,
+            stamp=file.stamp,
         )
 
     def _embedded(self) -> CheckpointInfo:
-        log.info(
-            "no checkpoint found: using the embedded demo, which draws only simple shapes",
-            demo=self._demo.stem,
-            put_models_in=[str(root) for root in self._roots],
-        )
-        return replace(self._info(self._demo), embedded=True)
+        if not any(info.embedded for info in self._index.entries):
+            log.info(
+                "no checkpoint found: using the embedded demo, which draws only simple shapes",
+                demo=self._demo.stem,
+                put_models_in=[str(root) for root in self._roots],
+            )
+        file = Found(self._demo, Stamp.of(self._demo))
+        return replace(self._info(file, legacy_hash(self._demo), set()), embedded=True)
 
 
 def check_file(path: Path, pickles: Sequence[str], *, allow_pickle: bool) -> None:
@@ -235,7 +306,7 @@ def check_file(path: Path, pickles: Sequence[str], *, allow_pickle: bool) -> Non
     Raises CheckpointNotFound and CorruptCheckpoint.
     """
     if not os.path.isfile(path):
-        raise CheckpointNotFound(path, "no such file")
+        raise CheckpointNotFound(path, "no such file, or none that can be read")
     if not is_text(path):
         raise CorruptCheckpoint(path, "its name is not UTF-8")
     suffix = path.suffix.lower()
@@ -259,6 +330,12 @@ def _shown_sha256(path: Path) -> str:
         disable=None,
     ) as bar:
         return sha256(path, bar.update)
+
+
+def _folded(name: str) -> str:
+    """A name as look-ups forgive it: without extension, case, and the kind of slash."""
+    plain = _without_extension(name.replace("\\", "/"))
+    return unicodedata.normalize("NFC", plain).casefold()
 
 
 def _without_extension(name: str) -> str:

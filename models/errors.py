@@ -34,8 +34,9 @@ class ClipSkipOutOfRange(IndexError):
 class NansException(ArithmeticError):
     """A module gave not-a-number values, even in float32; named as clients of the API know it."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, checkpoint: str | None = None) -> None:
+        where = "" if checkpoint is None else f" with the checkpoint {checkpoint!r}"
         super().__init__(
-            f"the {module} produced NaN values: the weights are damaged, or a number asked for "
-            "(a prompt's weight, a scale, a setting of the schedule) is out of all proportion"
+            f"the {module} produced NaN values{where}: the weights are damaged, or a number asked "
+            "for (a prompt's weight, a scale, a setting of the schedule) is out of all proportion"
         )

@@ -1,12 +1,12 @@
 """Which checkpoints are loaded, lent out, and put away again."""
 
-import gc
+import itertools
+import sys
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -16,33 +16,29 @@ from . import families
 from .catalog import CheckpointInfo
 from .choice import ModelChoice
 from .embeddings.shelf import EmbeddingShelf
+from .errors import CheckpointError
 from .families import Checkpoint
+from .families.sharing import Part, Stock
 from .fitting import Fitting
 from .library import Library
+from .memory import available, forget_frames, give_back
+from .offload import Guest, Visits
+from .residence import Frugality, Keeping, Resident, Sparing, weight_bytes
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(slots=True, eq=False)
-class _Resident:
-    """A loaded checkpoint and its open borrows; `leaving` ones go when the last borrow ends."""
-
-    fitting: Fitting
-    choice: ModelChoice
-    borrows: int = 0
-    leaving: bool = False
-
-    @property
-    def info(self) -> CheckpointInfo:
-        """Which checkpoint it is, hashed."""
-        return self.fitting.bare.info
+#: left for what a generation needs beside the weights, in RAM and on a GPU
+RESERVE = 1 << 30
+RAM = torch.device("cpu")
+WASTEFUL = Frugality()
 
 
 class CheckpointManager:
-    """Keeps up to `limit` checkpoints on the device, the least recently used leaving first.
+    """Keeps so many checkpoints as it is told and as memory has room for.
 
-    Safe for several threads. Nothing that is borrowed is ever put away or fitted otherwise: a swap
-    waits for the borrow to end, so a thread must not borrow a second time while it holds one.
+    The least recently used leave first; on a GPU those not in use may stay in RAM. Safe for several
+    threads. Nothing that is borrowed is ever put away or fitted otherwise: a swap waits for the
+    borrow to end, so a thread must not borrow a second time while it holds one.
     """
 
     def __init__(
@@ -53,24 +49,31 @@ class CheckpointManager:
         device: torch.device,
         dtype: torch.dtype,
         vae_dtype: torch.dtype,
-        limit: int = 1,
+        keeping: Callable[[], Keeping] = Keeping,
+        frugality: Frugality = WASTEFUL,
     ) -> None:
+        """Lend checkpoints on `device`; `keeping` is asked before each load."""
         self.device = device
         self._library = library
         self._embeddings = embeddings
         self._dtype = dtype
         self._vae_dtype = vae_dtype
-        self._limit = max(1, limit)
-        self._resident: OrderedDict[Path, _Resident] = OrderedDict()
-        self._loading = False
+        self._keeping = keeping
+        self._frugality = frugality
+        self._resident: dict[Path, Resident] = {}
+        self._count = itertools.count(1)
         self._changed = threading.Condition()
+        # One thread at a time loads or moves weights; others may use what is on the device.
+        self._busy = False
+        self._foreseen: ModelChoice | None = None
+        self._unloads = 0
 
     @contextmanager
     def borrow(self, choice: ModelChoice) -> Iterator[Checkpoint]:
         """Lend a checkpoint fitted as `choice` wants it, loading and hashing it where needed.
 
         Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint; a failed load
-        leaves what other borrowers hold as it is.
+        leaves what other borrowers hold as it is, and keeps no memory.
         """
         resident = self._take(choice)
         try:
@@ -78,98 +81,249 @@ class CheckpointManager:
         finally:
             with self._changed:
                 resident.borrows -= 1
+                resident.forget_changed()
                 if resident.leaving and resident.borrows == 0:
                     self._drop(resident)
                 self._changed.notify_all()
 
     def current(self) -> CheckpointInfo | None:
         """Return the checkpoint used last of those that are loaded."""
-        with self._changed:
-            latest = next(reversed(self._resident.values()), None)
-            return None if latest is None else latest.info
+        latest = self._latest()
+        return None if latest is None else latest.info
 
     def text_widths(self) -> tuple[int, ...] | None:
         """Return the widths of its text encoders; None while none is loaded."""
+        latest = self._latest()
+        return None if latest is None else latest.fitting.widths
+
+    def loaded(self) -> tuple[CheckpointInfo, ...]:
+        """Return what is loaded, on the device or in RAM, used last or not at all."""
         with self._changed:
-            latest = next(reversed(self._resident.values()), None)
-            return None if latest is None else latest.fitting.widths
+            return tuple(each.info for each in self._by_use())
 
     def unload(self) -> None:
-        """Free the device: idle checkpoints now, borrowed ones as soon as they come back."""
+        """Free the memory: idle checkpoints now, borrowed ones as soon as they come back."""
         with self._changed:
+            self._unloads += 1
+            self._foreseen = None
             for resident in list(self._resident.values()):
                 resident.leaving = True
                 if resident.borrows == 0:
                     self._drop(resident)
             self._changed.notify_all()
 
-    def _take(self, choice: ModelChoice) -> _Resident:
-        path = choice.checkpoint.path
+    def foresee(self, choice: ModelChoice) -> None:
+        """Begin to read the checkpoint that is wanted next, beside the one in use; returns at once.
+
+        Only where so many may be loaded and memory has room; on a GPU that keeps the idle ones in
+        RAM it comes in its turn. What is wrong with it is for the borrow to tell.
+        """
         with self._changed:
-            while self._must_wait(self._resident.get(path), choice):
-                self._changed.wait()
-            resident = self._resident.get(path)
-            if resident is not None:
-                resident.borrows += 1
-                resident.choice = choice
-                self._resident.move_to_end(path)
-                return resident
-            self._loading = True
+            known = self._foreseen is not None and self._foreseen.key == choice.key
+            if known or self._busy or choice.checkpoint.path in self._resident:
+                return
+            held = sum(each.borrows > 0 for each in self._resident.values())
+            if held >= max(1, self._keeping().limit) or self._parks():
+                return
+            self._foreseen, self._busy = choice, True
+        threading.Thread(target=self._prefetch, args=(choice,), name="loader", daemon=True).start()
+
+    def _prefetch(self, choice: ModelChoice) -> None:
+        resident, unloads = None, self._unloads
         try:
-            return self._load(choice)
+            if weight_bytes(choice.checkpoint, self._dtype) + RESERVE < available(self.device):
+                resident = self._load(choice)
+        except (CheckpointError, OSError, RuntimeError, MemoryError) as error:
+            log.info("not loaded ahead", name=choice.checkpoint.name, reason=repr(error))
         finally:
             with self._changed:
-                self._loading = False
+                self._busy = False
+                if resident is not None and self._unloads != unloads and resident.borrows == 0:
+                    self._drop(resident)
                 self._changed.notify_all()
 
-    def _must_wait(self, resident: _Resident | None, choice: ModelChoice) -> bool:
-        """Whether another load is under way, or somebody holds it as another choice wants it."""
-        if resident is None:
-            return self._loading
+    def _take(self, choice: ModelChoice) -> Resident:
+        with self._changed:
+            while self._must_wait(choice):
+                self._changed.wait()
+            resident = self._resident.get(choice.checkpoint.path)
+            if resident is not None and not resident.away:
+                return self._lend(resident, choice)
+            self._busy = True
+        try:
+            if resident is None:
+                resident = self._load(choice)
+            else:
+                self._park_others(resident)
+                resident.fetch()
+            with self._changed:
+                resident.away = False
+                return self._lend(resident, choice)
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _must_wait(self, choice: ModelChoice) -> bool:
+        """Whether another load is under way, or somebody holds it as another choice wants it.
+
+        One whose file was written anew since is put away first.
+        """
+        resident = self._resident.get(choice.checkpoint.path)
+        if resident is not None and _replaced(resident.info, choice.checkpoint):
+            resident.leaving = True
+            if resident.borrows == 0 and not self._busy:
+                self._drop(resident)
+                resident = None
+            else:
+                return True
+        if resident is None or resident.away:
+            return self._busy
         return resident.borrows > 0 and resident.choice.key != choice.key
 
-    def _load(self, choice: ModelChoice) -> _Resident:
+    def _lend(self, resident: Resident, choice: ModelChoice) -> Resident:
+        resident.borrows += 1
+        resident.choice = choice
+        resident.used = next(self._count)
+        if self._foreseen is not None and self._foreseen.checkpoint.path == resident.info.path:
+            self._foreseen = None
+        return resident
+
+    def _load(self, choice: ModelChoice) -> Resident:
         """Load a checkpoint that is not resident; one thread at a time is let in here."""
         info = choice.checkpoint
         # Refused before anything is put away for it, where the header alone shows the fault.
         families.check(info)
         hashed = self._library.checkpoints.hash(info)
-        with self._changed:
-            self._make_room()
-        started = time.perf_counter()
+        stock = self._make_room(weight_bytes(info, self._dtype))
+        started, done = time.perf_counter(), False
+        try:
+            checkpoint, visits = self._read(hashed, stock)
+            done = True
+        finally:
+            stock.parts.clear()
+            if not done:
+                forget_frames(sys.exception())
+                give_back(self.device)
+        seconds = round(time.perf_counter() - started, 2)
+        log.info("checkpoint loaded", name=hashed.title, family=checkpoint.family, seconds=seconds)
+        return self._settle(checkpoint, choice, visits)
+
+    @torch.inference_mode(False)
+    def _read(self, info: CheckpointInfo, stock: Stock) -> tuple[Checkpoint, Visits | None]:
+        spared: Sparing = "nothing"
+        if self.device.type != "cpu":
+            spared = self._frugality.of(info)
+        home = self.device if spared == "nothing" else RAM
         checkpoint = families.load(
-            hashed,
-            device=self.device,
+            info,
+            device=home,
             dtype=self._dtype,
             vae_dtype=self._vae_dtype,
             allow_pickle=self._library.checkpoints.allow_pickle,
+            stock=stock,
         )
-        seconds = round(time.perf_counter() - started, 2)
-        log.info("checkpoint loaded", name=hashed.title, family=checkpoint.family, seconds=seconds)
+        if spared == "nothing":
+            return checkpoint, None
+        visits = Visits(self.device, in_blocks=spared == "blocks")
+        visits.add(checkpoint.unet, blocks=True)
+        for part in _parts(checkpoint):
+            visits.add(part)
+        traits = replace(checkpoint.traits, device=self.device)
+        return replace(checkpoint, traits=traits), visits
+
+    def _settle(
+        self, checkpoint: Checkpoint, choice: ModelChoice, visits: Visits | None
+    ) -> Resident:
+        """Make a resident of what was loaded."""
+        parts = {module: Part.of(module) for module in _parts(checkpoint)}
         fitting = Fitting(
             checkpoint,
             self._embeddings,
             vae_dtype=self._vae_dtype,
             allow_pickle=self._library.checkpoints.allow_pickle,
+            visits=visits,
         )
-        resident = _Resident(fitting=fitting, choice=choice, borrows=1)
+        resident = Resident(fitting=fitting, choice=choice, parts=parts, visits=visits)
+        if self.device.type != "cpu" and visits is None:
+            modules = (checkpoint.unet, *_parts(checkpoint))
+            resident.guests = tuple(Guest(each, self.device, at_home=False) for each in modules)
         with self._changed:
-            self._resident[info.path] = resident
+            self._resident[choice.checkpoint.path] = resident
         return resident
 
-    def _make_room(self) -> None:
-        while len(self._resident) >= self._limit:
-            idle = next((r for r in self._resident.values() if r.borrows == 0), None)
-            if idle is None:
-                self._changed.wait()
-            else:
-                self._drop(idle)
+    def _make_room(self, wanted: int) -> Stock:
+        """Put away what is over the limit or in the way of `wanted` more bytes.
 
-    def _drop(self, resident: _Resident) -> None:
+        Waits for a borrow to end where nothing else can go. Returns what may be shared with those
+        that stay and those that went.
+        """
+        stock = Stock()
+        with self._changed:
+            while len(self._resident) >= max(1, self._keeping().limit):
+                idle = self._idle()
+                if idle is None:
+                    self._changed.wait()
+                else:
+                    stock.parts.extend(idle.parts.values())
+                    self._drop(idle)
+            stock.parts.extend(part for each in self._by_use() for part in each.parts.values())
+        self._park_others(None)
+        place = RAM if self._frugality.any_model != "nothing" else self.device
+        while available(place) < wanted + RESERVE:
+            with self._changed:
+                idle = self._idle()
+                if idle is None:
+                    break
+                stock.parts.clear()
+                self._drop(idle)
+        return stock
+
+    def _parks(self) -> bool:
+        """Whether those not in use are to be in RAM while the one in use is on a GPU."""
+        return self.device.type != "cpu" and self._keeping().in_ram
+
+    def _park_others(self, wanted: Resident | None) -> None:
+        """Send the others home to RAM; waits until they are idle."""
+        if not self._parks():
+            return
+        with self._changed:
+            others = [each for each in self._resident.values() if each is not wanted]
+            others = [each for each in others if each.guests and not each.away]
+            while any(each.borrows for each in others):
+                self._changed.wait()
+            for each in others:
+                each.away = True
+        for each in others:
+            each.send_home()
+        if others:
+            give_back(self.device)
+
+    def _latest(self) -> Resident | None:
+        with self._changed:
+            used = [each for each in self._by_use() if each.used]
+            return used[-1] if used else None
+
+    def _by_use(self) -> list[Resident]:
+        return sorted(self._resident.values(), key=lambda each: each.used)
+
+    def _idle(self) -> Resident | None:
+        """The least recently used that nobody holds."""
+        return next((each for each in self._by_use() if each.borrows == 0), None)
+
+    def _drop(self, resident: Resident) -> None:
         del self._resident[resident.info.path]
         log.info("checkpoint unloaded", name=resident.info.title)
-        # Modules hold reference cycles, so the memory would stay until some later collection.
+        resident.parts, resident.guests, resident.visits = {}, (), None
         del resident.fitting
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back(self.device)
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[torch.nn.Module, ...]:
+    """What other checkpoints may have too: autoencoder and text encoders."""
+    return checkpoint.vae, *(encoder.module for encoder in checkpoint.encoders)
+
+
+def _replaced(known: CheckpointInfo, wanted: CheckpointInfo) -> bool:
+    """Whether the file was written since it was loaded."""
+    return None not in (known.stamp, wanted.stamp) and known.stamp != wanted.stamp

@@ -1,7 +1,13 @@
-"""How much memory a device has, and how much of it is used."""
+"""How much memory a device has, how much of it is used, and giving back what was freed."""
 
+import ctypes
+import gc
+import sys
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
+import psutil
 import torch
 
 # torch's counters (torch.cuda.memory_stats) by the names that /sdapi/v1/memory gives them.
@@ -11,6 +17,8 @@ CUDA_COUNTERS: Mapping[str, str] = {
     "reserved": "reserved_bytes.all",
     "inactive": "inactive_split_bytes.all",
 }
+#: what a container may use, where it may not use all (cgroup v2)
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def cuda(device: torch.device) -> dict[str, dict[str, int]] | None:
@@ -29,3 +37,56 @@ def cuda(device: torch.device) -> dict[str, dict[str, int]] | None:
         **counters,
         "events": events,
     }
+
+
+def available(device: torch.device) -> int:
+    """Bytes that can still be had on a device; for the CPU, of the machine or the container."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    machine = psutil.virtual_memory().available
+    container = _container_available(CGROUP)
+    return machine if container is None else min(machine, container)
+
+
+def give_back(device: torch.device) -> None:
+    """Return to the system what was freed of late.
+
+    Modules hold reference cycles; the C library keeps freed pages in its heap, torch those of a GPU
+    in its cache. Looking for the cycles holds up every thread: 0.2 s, or a few ms after `settle`.
+    """
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def settle() -> None:
+    """Count what is in memory now as there to stay; nothing looks for cycles in it any more.
+
+    For once torch and its like are imported: half a million objects.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames that an error passed through still hold.
+
+    An error is kept as long as its job's outcome, and with it half a model.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _container_available(cgroup: Path) -> int | None:
+    """What the container's limit leaves, files in the page cache counting as free; None without."""
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    stats = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return max(0, limit - used + int(stats.get("inactive_file", "0")))

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,8 +12,9 @@ import structlog
 
 from .catalog import PICKLE, SAFETENSORS, SHORT_HASH_DIGITS, CheckpointInfo, check_file
 from .errors import CheckpointError, CheckpointNotFound
-from .folders import natural, printable, walk
-from .hashing import HashCache, sha256
+from .folders import Found, Stamp, natural, printable
+from .hashing import SHA256, HashCache, Unhashed, passing_sha256, sha256
+from .watched import Watched
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,8 @@ NONE = "None"
 _PICKLES = (PICKLE, ".pt")
 _MARK = ".vae"
 _MAX_PREFERENCES = 1 << 20
+#: the fact that an autoencoder's header is sound
+_SOUND = "vae"
 
 Warnings = tuple[str, ...]
 
@@ -32,11 +35,13 @@ Warnings = tuple[str, ...]
 class VaeInfo:
     """An autoencoder file; `name` is its file name with extension, as clients choose by.
 
-    `sha256` is None until the file was hashed, and does not tell two of them apart.
+    One that was written since has another `stamp`. `sha256` is None until the file was hashed, and
+    does not tell two of them apart.
     """
 
     path: Path
     name: str
+    stamp: Stamp | None = None
     sha256: str | None = field(default=None, compare=False)
 
     @property
@@ -45,8 +50,17 @@ class VaeInfo:
         return None if self.sha256 is None else self.sha256[:SHORT_HASH_DIGITS]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Index:
+    """One consistent view of the folders; `doubles` are left out, as another has their name."""
+
+    files: Mapping[Found, bool | None] | None = None
+    by_name: Mapping[str, VaeInfo] = field(default_factory=dict)
+    doubles: Mapping[Path, Path] = field(default_factory=dict)
+
+
 class VaeCatalog:
-    """The autoencoder files of some folders, and which of them goes with a checkpoint.
+    """The autoencoder files of some folders as they are now; which of them goes with a checkpoint.
 
     In `dirs` every file of weights is one, in `checkpoint_dirs` those called `*.vae.*`; of two
     files of one name the first is taken. `explicit`, where given, goes with every checkpoint. Names
@@ -65,45 +79,35 @@ class VaeCatalog:
     ) -> None:
         self.allow_pickle = allow_pickle
         self._dirs = tuple(Path(os.path.abspath(folder)) for folder in dirs)
-        self._checkpoint_dirs = tuple(Path(os.path.abspath(folder)) for folder in checkpoint_dirs)
-        self._explicit = None if explicit is None else _info(Path(os.path.abspath(explicit)))
+        self._explicit = None if explicit is None else Path(os.path.abspath(explicit))
         self._hashes = hashes
         self._hashing = hashing
-        self._by_name: Mapping[str, VaeInfo] = MappingProxyType({})
+        self._files = Watched(
+            (*self._dirs, *(Path(os.path.abspath(folder)) for folder in checkpoint_dirs)),
+            endings=(SAFETENSORS, *(_PICKLES if allow_pickle else ())),
+            read=self._read,
+        )
+        self._index = _Index()
         self._hash_lock = threading.Lock()
 
     def scan(self) -> None:
-        """Look at the folders again.
+        """Look at every file again, also for what was written in place.
 
-        A damaged file costs one warning and is left out. Raises CheckpointNotFound or
-        CorruptCheckpoint for the file named explicitly, and then changes nothing.
+        A damaged file costs one warning and is left out. The first time, raises CheckpointNotFound
+        or CorruptCheckpoint for the file named explicitly.
         """
-        if self._explicit is not None:
-            check_file(self._explicit.path, _PICKLES, allow_pickle=self.allow_pickle)
-        found: dict[str, VaeInfo] = {}
-        for path in self._candidates():
-            first = found.get(path.name)
-            if first is not None:
-                if first.path != path:
-                    _warn_skipped(path, f"same name as {first.path}")
-                continue
-            try:
-                check_file(path, _PICKLES, allow_pickle=self.allow_pickle)
-            except CheckpointError as error:
-                _warn_skipped(path, error.reason)
-            else:
-                found[path.name] = _info(path)
-        self._by_name = MappingProxyType(
-            {name: found[name] for name in sorted(found, key=lambda name: (natural(name), name))}
-        )
+        if self._explicit is not None and self._index.files is None:
+            check_file(self._explicit, _PICKLES, allow_pickle=self.allow_pickle)
+        self._files.look(closely=True)
+        self._now()
 
     def vaes(self) -> tuple[VaeInfo, ...]:
         """List the files in natural order of their names."""
-        return tuple(self._by_name.values())
+        return tuple(self._now().values())
 
     def find(self, name: str) -> VaeInfo | None:
         """Look up a file name with extension, exactly."""
-        return self._by_name.get(name)
+        return self._fresh(lambda named: named.get(name))
 
     def choose(
         self, setting: str, checkpoint: CheckpointInfo, *, overrides_preferences: bool
@@ -115,14 +119,14 @@ class VaeCatalog:
         unless the setting names one; then the setting.
         """
         if self._explicit is not None:
-            return self._explicit, ()
+            return _info(Found(self._explicit, Stamp.of(self._explicit))), ()
         automatic = setting in AUTOMATIC
         if automatic or not overrides_preferences:
             preferred = _preference(checkpoint)
             if preferred == NONE:
                 return None, ()
             chosen = self.find(preferred) if preferred else None
-            chosen = chosen or self._named_like(checkpoint)
+            chosen = chosen or self._fresh(lambda named: _named_like(checkpoint, named.values()))
             if chosen is not None:
                 return chosen, ()
         if automatic or setting == NONE:
@@ -147,27 +151,77 @@ class VaeCatalog:
             raise CheckpointNotFound(info.path, reason) from error
         return replace(info, sha256=digest)
 
-    def _candidates(self) -> Iterator[Path]:
-        for folder in self._dirs:
-            yield from (path for path in walk(folder) if self._readable(path))
-        for folder in self._checkpoint_dirs:
-            for path in walk(folder):
-                if self._readable(path) and Path(path.stem).suffix.lower() == _MARK:
-                    yield path
+    def unhashed(self) -> tuple[Unhashed, ...]:
+        """Tell which files no hash is known of."""
+        if not self._hashing:
+            return ()
+        return tuple(
+            Unhashed(path=info.path, stamp=info.stamp, fact=SHA256, read=passing_sha256)
+            for info in self.vaes()
+            if info.stamp and self._hashes.told(info.path, info.stamp) is None
+        )
 
-    def _readable(self, path: Path) -> bool:
-        suffix = path.suffix.lower()
-        return suffix == SAFETENSORS or (suffix in _PICKLES and self.allow_pickle)
+    def _fresh(self, find: Callable[[Mapping[str, VaeInfo]], VaeInfo | None]) -> VaeInfo | None:
+        """What `find` finds; found anew where that file was written since the folders changed."""
+        info = find(self._now())
+        if info is None or self._files.recheck(info.path, info.stamp):
+            return info
+        return find(self._now())
 
-    def _named_like(self, checkpoint: CheckpointInfo) -> VaeInfo | None:
-        """The checkpoint's namesake, else the first file whose name starts like its stem."""
-        alike = [info for info in self.vaes() if info.name.startswith(checkpoint.stem)]
-        same = (info for info in alike if info.path.stem.removesuffix(_MARK) == checkpoint.stem)
-        return next(same, None) or next(iter(alike), None)
+    def _now(self) -> Mapping[str, VaeInfo]:
+        """The files by name, in natural order, as the folders are now."""
+        files, index = self._files.look(), self._index
+        if index.files is not files:
+            self._index = index = self._indexed(files)
+        return index.by_name
+
+    def _indexed(self, files: Mapping[Found, bool | None]) -> _Index:
+        found: dict[str, VaeInfo] = {}
+        doubles: dict[Path, Path] = {}
+        for file, sound in files.items():
+            if sound:
+                first = found.setdefault(file.path.name, _info(file))
+                if first.path != file.path:
+                    doubles[file.path] = first.path
+        for path, first_path in doubles.items():
+            if path not in self._index.doubles:
+                _warn_skipped(path, f"same name as {first_path}")
+        names = sorted(found, key=lambda name: (natural(name), name))
+        by_name = MappingProxyType({name: found[name] for name in names})
+        return _Index(files=files, by_name=by_name, doubles=doubles)
+
+    def _read(self, files: Sequence[Found]) -> list[bool | None]:
+        """Whether each file is a sound autoencoder."""
+        with self._hashes.together():
+            return [self._wanted(file.path) and self._is_sound(file) for file in files]
+
+    def _wanted(self, path: Path) -> bool:
+        if any(path.is_relative_to(folder) for folder in self._dirs):
+            return True
+        return Path(path.stem).suffix.lower() == _MARK
+
+    def _is_sound(self, file: Found) -> bool:
+        if file.stamp and self._hashes.told(file.path, file.stamp, _SOUND) is not None:
+            return True
+        try:
+            check_file(file.path, _PICKLES, allow_pickle=self.allow_pickle)
+        except CheckpointError as error:
+            _warn_skipped(file.path, error.reason)
+            return False
+        if file.stamp:
+            self._hashes.put(file.path, file.stamp, "", _SOUND)
+        return True
 
 
-def _info(path: Path) -> VaeInfo:
-    return VaeInfo(path=path, name=path.name)
+def _named_like(checkpoint: CheckpointInfo, vaes: Iterable[VaeInfo]) -> VaeInfo | None:
+    """The checkpoint's namesake, else the first file whose name starts like its stem."""
+    alike = [info for info in vaes if info.name.startswith(checkpoint.stem)]
+    same = (info for info in alike if info.path.stem.removesuffix(_MARK) == checkpoint.stem)
+    return next(same, None) or next(iter(alike), None)
+
+
+def _info(file: Found) -> VaeInfo:
+    return VaeInfo(path=file.path, name=file.path.name, stamp=file.stamp)
 
 
 def _preference(checkpoint: CheckpointInfo) -> str | None:

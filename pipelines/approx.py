@@ -1,9 +1,12 @@
 """Pictures from latents and back, by the autoencoder or by something cheaper."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from models.approx_files import LatentSpace
 
 if TYPE_CHECKING:
     from models.approx import ApproxVaes
@@ -11,19 +14,27 @@ if TYPE_CHECKING:
 
     from .plan import VaeMethod
 
-#: RGB of each SD1 latent channel, a published least-squares fit to the SD1 VAE
+#: RGB of each latent channel, published least-squares fits to the VAEs of SD1 and SDXL
 #: (https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204)
-SD1_TO_RGB = (
-    (0.298, 0.207, 0.208),
-    (0.187, 0.286, 0.173),
-    (-0.158, 0.189, 0.264),
-    (-0.184, -0.271, -0.473),
-)
+TO_RGB: Mapping[LatentSpace, tuple[tuple[float, float, float], ...]] = {
+    "SD1": (
+        (0.298, 0.207, 0.208),
+        (0.187, 0.286, 0.173),
+        (-0.158, 0.189, 0.264),
+        (-0.184, -0.271, -0.473),
+    ),
+    "SDXL": (
+        (0.3448, 0.4168, 0.4395),
+        (-0.1953, -0.0290, 0.0250),
+        (0.1074, 0.0886, -0.0163),
+        (-0.3730, -0.2499, -0.2088),
+    ),
+}
 
 
-def cheap(latents: Tensor) -> Tensor:
+def cheap(latents: Tensor, space: LatentSpace) -> Tensor:
     """Turn latents [N,4,h,w] as sampled into pixels [N,3,h,w], nominally in [-1,1]."""
-    to_rgb = torch.tensor(SD1_TO_RGB, device=latents.device)
+    to_rgb = torch.tensor(TO_RGB[space], device=latents.device)
     return torch.einsum("nchw,cr->nrhw", latents.float(), to_rgb)
 
 
@@ -35,13 +46,14 @@ def decode(
     They are [N,3,8h,8w], of "Approx NN" [N,3,2h,2w], of "Approx cheap" [N,3,h,w]. Where a
     method's weights are absent, the autoencoder does it. Raises NansException.
     """
+    space = checkpoint.traits.latent_space
     if method == "Approx cheap":
-        return cheap(latents)
+        return cheap(latents, space)
     pixels: Tensor | None = None
     if method == "TAESD":
-        pixels = approx.taesd_decoded(latents)
+        pixels = approx.taesd_decoded(latents, space)
     elif method == "Approx NN":
-        pixels = approx.network_decoded(latents)
+        pixels = approx.network_decoded(latents, space)
     return checkpoint.decode(latents) if pixels is None else pixels
 
 
@@ -52,5 +64,7 @@ def encode(
 
     Where its weights are absent, the autoencoder does it. Raises NansException.
     """
-    latents = approx.taesd_encoded(pixels) if method == "TAESD" else None
+    latents: Tensor | None = None
+    if method == "TAESD":
+        latents = approx.taesd_encoded(pixels, checkpoint.traits.latent_space)
     return checkpoint.encode_image(pixels) if latents is None else latents

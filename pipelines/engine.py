@@ -30,7 +30,8 @@ from models.manager import CheckpointManager
 from . import conditioning, preview
 from .approx import decode, encode
 from .forward import predict_rows
-from .generate import Generated, generation, loading
+from .generate import Generated, Parted, generation, loading
+from .guided import Stopped
 from .pixels import to_bytes
 from .plan import Plan
 from .run import Order, Run
@@ -111,7 +112,9 @@ class Engine:
             self._collect()
             self._admit()
             self._drop_cancelled()
+            self._stop_waiting()
             self._give_models()
+            self._foresee()
             self._turn()
             self._runs = [run for run in self._runs if run.pending is not None]
             if not self._runs:
@@ -174,6 +177,14 @@ class Engine:
             assert oldest.wants is not None
             self._guarded(oldest, self._stage.get, oldest.wants)
 
+    def _foresee(self) -> None:
+        """Have the model read that is wanted next, while others go on with the one in use."""
+        wanted = [run.wants for run in self._runs if run.pending is not None and run.wants]
+        wanted += [order.choice for order in islice(self._waiting, 1)]
+        ahead = next((choice for choice in wanted if not self._stage.holds(choice)), None)
+        if ahead is not None and self._runs:
+            self._stage.foresee(ahead)
+
     def _drop_cancelled(self) -> None:
         """End what nobody waits for any more, running or waiting."""
         gone = [order for order in self._waiting if order.watch.cancelled]
@@ -183,6 +194,18 @@ class Engine:
         for run in self._runs:
             if run.pending is not None and run.watch.cancelled:
                 run.fail(Cancelled(_GONE))
+
+    def _stop_waiting(self) -> None:
+        """End what was told to stop while it waits, with the pictures that it has."""
+        stopped = [order for order in self._waiting if order.watch.interrupted]
+        for order in stopped:
+            self._waiting.remove(order)
+            order.future.set_result(Generated())
+        for run in self._runs:
+            if run.wants is not None and run.watch.interrupted:
+                # what there is of a batch is decoded by the model it was drawn by, or not at all
+                reason = Stopped() if self._stage.holds(run.on) else Parted()
+                self._guarded(run, run.stop, reason)
 
     def _turn(self) -> None:
         """One step of every running job."""
@@ -225,6 +248,7 @@ class Engine:
         )
         if error is not None:
             log.warning("preview failed", error=repr(error))
+            watch.looked()
         else:
             watch.show(pixels)
 
@@ -255,5 +279,5 @@ def _attempt(action: Callable[..., Any], *arguments: Any) -> tuple[Any, Exceptio
 def _pictures(checkpoint: "Checkpoint", step: Decode, approx: ApproxVaes) -> NDArray[np.uint8]:
     """Decode latents to uint8 [N,H,W,3]."""
     if not bool(torch.isfinite(step.latents).all()):
-        raise NansException("UNet")
+        raise NansException("UNet", checkpoint.info.name)
     return to_bytes(decode(checkpoint, step.latents, step.method, approx))

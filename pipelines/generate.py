@@ -3,6 +3,7 @@
 It never calls the device: it yields what it needs (`steps.py`) and the engine answers.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from models.choice import ModelChoice
 from .effects import Effects
 from .encode import Texts, encode_texts, model_calls
 from .guidance import Guidance
-from .guided import Lead
+from .guided import Lead, Stopped
 from .hires import second_pass
 from .img2img import Start, encode_start, redraw
 from .plan import Batch, Img2ImgPlan, Plan, Txt2ImgPlan
@@ -33,12 +34,16 @@ if TYPE_CHECKING:
 class GeneratedImage:
     """A finished picture, uint8 [H,W,3], and its place in the plan.
 
-    `latents` [C,h,w] are those it began with and those it ended with, where the mask of soft
-    inpainting is made from them.
+    It is not `complete` where the job was told to stop, or its batch skipped, while it was drawn.
+    `first` is what the first pass of a hires fix drew, where the plan has that kept. `latents`
+    [C,h,w] are those it began with and those it ended with, where the mask of soft inpainting is
+    made from them.
     """
 
     index: int
     pixels: NDArray[np.uint8]
+    complete: bool = True
+    first: NDArray[np.uint8] | None = None
     latents: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
@@ -50,14 +55,30 @@ class Generated:
     effects: Effects = field(default_factory=Effects)
 
 
+class Parted(Exception):
+    """Raised where a generation waits for a model: it was told to stop, and is to end at once.
+
+    The model that it was on is no longer in use, so that nothing of its batch can be decoded.
+    """
+
+
 def generation(plan: Plan, watch: Watch) -> Stepping[Generated]:
     """The pictures of a plan, batch by batch.
 
-    Raises `BadPlan` for a model that cannot draw it.
+    Where it waits for a model, `Stopped` ends it with what that batch has so far, and `Parted` with
+    the batches before it. Raises `BadPlan` for a model that cannot draw it.
     """
     done = Generated()
+    with suppress(Stopped, Parted):
+        yield from _batches(plan, watch, done)
+    return done
+
+
+def _batches(plan: Plan, watch: Watch, done: Generated) -> Stepping[None]:
+    """Draw batch after batch into `done`."""
     effects = done.effects
     start: Start | None = None
+    first: NDArray[np.uint8] | None = None
     for batch in plan.batches():
         if watch.interrupted:
             break
@@ -69,13 +90,20 @@ def generation(plan: Plan, watch: Watch) -> Stepping[Generated]:
             latents = yield from redraw(start, batch, plan, traits, watch, effects)
         else:
             assert isinstance(plan, Txt2ImgPlan)
-            latents = yield from _txt2img(batch, plan, traits, watch, effects)
+            latents, first = yield from _txt2img(batch, plan, traits, watch, effects)
+        complete = not watch.stopping
         pixels = yield Decode(latents, plan.vae_methods.decode)
         watch.finished(pixels)
-        for i, each in enumerate(pixels):
-            kept = _ends(plan, start, latents, i)
-            done.images.append(GeneratedImage(index=batch.start + i, pixels=each, latents=kept))
-    return done
+        done.images.extend(
+            GeneratedImage(
+                index=batch.start + i,
+                pixels=each,
+                complete=complete,
+                first=None if first is None else first[i],
+                latents=_ends(plan, start, latents, i),
+            )
+            for i, each in enumerate(pixels)
+        )
 
 
 def _ends(
@@ -97,10 +125,11 @@ def loading(choice: ModelChoice) -> Stepping[Generated]:
 
 def _txt2img(
     batch: Batch, plan: Txt2ImgPlan, traits: "ModelTraits", watch: Watch, effects: Effects
-) -> Stepping[Tensor]:
+) -> Stepping[tuple[Tensor, NDArray[np.uint8] | None]]:
+    """The latents of a batch, and the pictures of the first of two passes where they are kept."""
     calls = model_calls(plan.sampler)
     timing = Timing(steps=calls, old=plan.encoding.old_editing)
-    texts = Texts(batch.prompts, batch.negative_prompts)
+    texts = Texts(batch.prompts, batch.negative_prompts, plan.width, plan.height)
 
     def guide(traits: "ModelTraits") -> Stepping[Guidance]:
         method = plan.vae_methods.encode
@@ -114,6 +143,11 @@ def _txt2img(
     lead = Lead(guide=guide, refining=plan.refiner if refines_first else None)
     first = Pass(spec=plan.sampler, seeds=batch.seeds, width=plan.width, height=plan.height)
     latents = yield from sample(first, lead, traits, watch, effects)
+    kept: NDArray[np.uint8] | None = None
     if plan.hires is not None and not watch.interrupted:
-        latents = yield from second_pass(latents, batch, plan, plan.hires, watch, effects)
-    return latents
+        if plan.hires.keep_first and not watch.stopping:
+            kept = yield Decode(latents, plan.vae_methods.decode)
+        # told to stop while it waits for the second pass's model, it has the first pass's latents
+        with suppress(Stopped):
+            latents = yield from second_pass(latents, batch, plan, plan.hires, watch, effects)
+    return latents, kept

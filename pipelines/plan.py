@@ -137,7 +137,8 @@ class HiresPass:
 
     `crop` is what is kept of that, centred. `steps` are run at the end of a schedule so long that
     they take `denoising` of it (`denoising` 0: none; the picture is only enlarged). `model` is the
-    checkpoint it runs on, `networks` those of its own prompts, one entry an image.
+    checkpoint it runs on, `networks` those of its own prompts, one entry an image. With
+    `keep_first` the first pass's pictures are kept beside the others.
     """
 
     width: int
@@ -151,6 +152,7 @@ class HiresPass:
     negative_prompts: tuple[str, ...]
     model: ModelChoice
     networks: tuple[tuple[NetworkUse, ...], ...] = ()
+    keep_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

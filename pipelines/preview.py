@@ -35,12 +35,13 @@ def _pixels(
 ) -> Tensor:
     if method == "Full":
         return checkpoint.decode(latents)
+    space = checkpoint.traits.latent_space
     if method == "Approx cheap":
-        return cheap(latents)
-    pixels = approx.taesd_decoded(latents) if method == "TAESD" else None
+        return cheap(latents, space)
+    pixels = approx.taesd_decoded(latents, space) if method == "TAESD" else None
     if pixels is None:
-        pixels = approx.network_decoded(latents)
+        pixels = approx.network_decoded(latents, space)
     if pixels is not None:
         return pixels
     small = sum(p.numel() for p in checkpoint.vae.parameters()) < _SMALL_VAE
-    return checkpoint.decode(latents) if small else cheap(latents)
+    return checkpoint.decode(latents) if small else cheap(latents, space)

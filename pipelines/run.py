@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from models.choice import ModelChoice
@@ -31,6 +32,8 @@ class Run:
         self.watch = order.watch
         self.rows = order.rows
         self.pending: Step | None = None
+        #: the model that it runs on, which may have made place for another since
+        self.on: ModelChoice | None = None
         self._future = order.future
         self._generation = order.begin()
 
@@ -46,8 +49,16 @@ class Run:
 
     def advance(self, answer: Any) -> None:
         """Give the generation its answer and take the next step; ends the job at its return."""
+        self.on = self.wants or self.on
+        self._go_on(partial(self._generation.send, answer))
+
+    def stop(self, reason: Exception) -> None:
+        """Raise `reason` in the generation in place of an answer; it goes on or ends."""
+        self._go_on(partial(self._generation.throw, reason))
+
+    def _go_on(self, go: Callable[[], Step]) -> None:
         try:
-            self.pending = self._generation.send(answer)
+            self.pending = go()
         except StopIteration as end:
             self._end()
             self._future.set_result(end.value)

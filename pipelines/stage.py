@@ -39,6 +39,10 @@ class Stage:
         self._checkpoint = self._borrowed.enter_context(self._checkpoints.borrow(choice))
         self._choice = choice
 
+    def foresee(self, choice: ModelChoice) -> None:
+        """Have the checkpoint of `choice` read beside the one in use, if it may be; no waiting."""
+        self._checkpoints.foresee(choice)
+
     def put_back(self) -> None:
         """Let go of what is in use; it stays loaded until another needs its place."""
         self._choice = self._checkpoint = None

@@ -33,10 +33,12 @@ class Progress:
     """A consistent reading of a `Watch`. `started` is a `time.monotonic()` or None before it.
 
     `batch` is the one under way (from 0), `passes` those of a batch; `done` counts all passes that
-    have ended. `plans` is how many the job carries out, as far as is known.
+    have ended, as if those of earlier plans had been like those of this one. `plans` is how many
+    the job carries out, as far as is known; `share` is done of all of them, from 0 to 1.
     """
 
     plans: int
+    share: float
     batch: int
     batch_count: int
     passes: int
@@ -62,6 +64,7 @@ class Watch:
         self._batch_count = batch_count
         self._passes = passes
         self._plans = 1
+        self._begun = 0
         self._earlier = 0
         self._done = 0
         self._step = 0
@@ -76,6 +79,7 @@ class Watch:
         self._cancelled = False
         self._started: float | None = None
         self._tell: Callable[[], None] | None = None
+        self._tell_shown: Callable[[], None] | None = None
         #: the newest denoised latents of the batch under way: owned by the device thread
         self.denoised: Any = None
 
@@ -128,8 +132,10 @@ class Watch:
         `preview_every` steps a preview is drawn by `preview_method` (0: none, or `ONLY_FINISHED`).
         """
         with self._lock:
-            self._earlier = -(-self._done // passes)
-            self._batch_count = max(self._earlier + batch_count, batch_count * self._plans)
+            self._earlier += self._batch_count if self._begun else 0
+            self._begun += 1
+            self._plans = max(self._plans, self._begun)
+            self._batch_count, self._done, self._step = batch_count, 0, 0
             self._passes, self._steps, self._preview_every = passes, steps, preview_every
             self._preview_method = preview_method
 
@@ -149,20 +155,22 @@ class Watch:
     def end(self) -> None:
         """The job is over: what it has shown is dropped, its numbers stay."""
         with self._lock:
-            self._preview, self._preview_wanted, self.denoised = None, False, None
+            self._preview, self._preview_wanted = None, False
             self._tell = None
+        self._latents_are_gone()
 
     def begin_batch(self, index: int) -> None:
         """Batch `index` starts; a skip of the one before is done with."""
         with self._lock:
-            self._skipped, self._done = False, (self._earlier + index) * self._passes
-            self._step, self._preview_step, self.denoised = 0, 0, None
+            self._skipped, self._done = False, index * self._passes
+            self._step, self._preview_step = 0, 0
+        self._latents_are_gone()
 
     def begin_pass(self, steps: int) -> None:
         """A pass of `steps` steps starts."""
         with self._lock:
             self._step, self._steps, self._preview_step = 0, steps, 0
-            self.denoised = None
+        self._latents_are_gone()
 
     def end_pass(self) -> None:
         """The pass under way is done."""
@@ -179,12 +187,16 @@ class Watch:
     def progress(self) -> Progress:
         """How far the job is."""
         with self._lock:
+            begun = max(self._begun, 1)
+            passes = max(self._batch_count * self._passes, 1)
+            of_plan = (self._done + self._step / max(self._steps, 1)) / passes
             return Progress(
                 plans=self._plans,
-                batch=self._done // self._passes,
-                batch_count=self._batch_count,
+                share=(begun - 1 + min(of_plan, 1.0)) / self._plans,
+                batch=self._earlier + self._done // self._passes,
+                batch_count=self._earlier + self._batch_count * (self._plans - begun + 1),
                 passes=self._passes,
-                done=self._done,
+                done=self._earlier * self._passes + self._done,
                 step=self._step,
                 steps=self._steps,
                 interrupted=self._interrupted,
@@ -192,21 +204,40 @@ class Watch:
                 started=self._started,
             )
 
+    @property
+    def preview(self) -> Preview | None:
+        """The newest preview; looking at it draws no other."""
+        return self._preview
+
     def want_preview(self) -> Preview | None:
         """The newest preview; asking is what makes the engine draw the next one."""
         with self._lock:
             self._preview_wanted = True
             return self._preview
 
+    def when_shown(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once, from any thread: there is a preview, or none will be drawn now.
+
+        It is to be called while `preview_due`.
+        """
+        with self._lock:
+            due = self._preview_is_due()
+            self._tell_shown = tell if due else None
+        if not due:
+            tell()
+
     def preview_due(self) -> bool:
         """Whether somebody looks and enough steps have passed since the last preview."""
         with self._lock:
-            return (
-                self._preview_wanted
-                and self._preview_every > 0
-                and self.denoised is not None
-                and self._step - self._preview_step >= self._preview_every
-            )
+            return self._preview_is_due()
+
+    def _preview_is_due(self) -> bool:
+        return (
+            self._preview_wanted
+            and self._preview_every > 0
+            and self.denoised is not None
+            and self._step - self._preview_step >= self._preview_every
+        )
 
     @property
     def preview_method(self) -> "VaeMethod":
@@ -223,5 +254,20 @@ class Watch:
         with self._lock:
             number = self._preview.number + 1 if self._preview else 1
             self._preview = Preview(number=number, pixels=pixels)
-            self._preview_step = self._step
-            self._preview_wanted = False
+        self.looked()
+
+    def looked(self) -> None:
+        """A preview was drawn, or could not be: the next one is due some steps later."""
+        with self._lock:
+            self._preview_step, self._preview_wanted = self._step, False
+        self._tell_waiting()
+
+    def _latents_are_gone(self) -> None:
+        self.denoised = None
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        with self._lock:
+            tell, self._tell_shown = self._tell_shown, None
+        if tell is not None:
+            tell()

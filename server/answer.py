@@ -22,6 +22,7 @@ from .keeping import Asked, keep, keep_made
 from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
 from .script_host import ScriptRun, told_of, wanted_of
+from .script_pictures import hooks_with_pictures, script_with_pictures
 from .selected import Selected, hooks, selected
 from .services import Services
 from .styles import read_styles
@@ -65,14 +66,16 @@ async def _make(
     asked = await remote.with_pictures(body, services.options.current)
     hooked = NO_HOOKS
     if named:
+        named, broken = await hooks_with_pictures(named, services.options.current)
         wanted = await asyncio.to_thread(wanted_of, asked, options_of(services))
-        hooked = Hooks(named, wanted)
+        hooked = Hooks(named, wanted, broken=broken)
     if script is None:
         drawn = await draw(services, job, asked, hooked)
         await _keep(body, services)
         kept = Asked(samples=asked.save_images, grids=asked.save_images)
         drawn = await asyncio.to_thread(keep, services, job, asked, drawn, kept)
         return await _plain(body, drawn, job, services.options.current)
+    script = await script_with_pictures(script, services.options.current)
     run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
     return await _scripted(script, run)
 

@@ -8,19 +8,14 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI
 
-from models.approx_files import find_approx
-from models.catalog import Catalog
-from models.demo import DEMO_CHECKPOINT
 from models.errors import CheckpointError
-from models.hashing import HashCache
-from models.library import Library
-from models.networks.files import NetworkCatalog
-from models.vae_files import VaeCatalog
+from models.hash_pass import HashPass
 
 from . import errors, middleware
 from .api import ROUTERS, STOPPING
 from .choosing import model_choice
 from .jobs import Device, JobQueue
+from .library import open_shelves
 from .option_rules import Rules
 from .options import OptionsStore
 from .profile import StartupProfile
@@ -39,21 +34,24 @@ def create_app(settings: Settings) -> FastAPI:
     profile = StartupProfile()
     options = OptionsStore(settings.config_path, Rules.of(settings))
     with profile.stage("list models"):
-        library = _library(settings)
+        shelves = open_shelves(settings)
     services = Services(
         settings=settings,
         options=options,
-        library=library,
+        library=shelves.library,
         jobs=JobQueue(limit=settings.max_queue),
         profile=profile,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(_warm_up(services))
+        hashing = shelves.hash_pass(lambda: _is_busy(services))
+        warming = asyncio.create_task(_warm_up(services, hashing))
         yield
         warming.cancel()
         services.jobs.close()
+        if hashing is not None:
+            await asyncio.to_thread(hashing.stop)
 
     app = FastAPI(
         title="Darkroom",
@@ -70,43 +68,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _library(settings: Settings) -> Library:
-    """The catalogs of the folders that `settings` name, scanned."""
-    hashes = HashCache(settings.cache_path / "hashes.sqlite3")
-    hashing, allow_pickle = not settings.no_hashing, settings.allow_pickle
-    library = Library(
-        checkpoints=Catalog(
-            settings.checkpoint_dirs,
-            explicit=settings.ckpt,
-            hashes=hashes,
-            hashing=hashing,
-            allow_pickle=allow_pickle,
-            demo=DEMO_CHECKPOINT,
-        ),
-        vaes=VaeCatalog(
-            settings.vae_dirs,
-            settings.checkpoint_dirs,
-            hashes=hashes,
-            hashing=hashing,
-            allow_pickle=allow_pickle,
-            explicit=settings.vae_path,
-        ),
-        networks=NetworkCatalog(
-            (settings.lora_dir,),
-            hashes=HashCache(settings.cache_path / "networks.sqlite3"),
-            hashing=hashing,
-            allow_pickle=allow_pickle,
-        ),
-        approx=find_approx(settings.models_path, allow_pickle=allow_pickle),
-    )
-    library.checkpoints.scan()
-    library.vaes.scan()
-    library.networks.scan()
-    return library
+def _is_busy(services: Services) -> bool:
+    """Whether somebody waits for the device; asked from any thread."""
+    return services.jobs.current is not None or services.options.switching.locked()
 
 
-async def _warm_up(services: Services) -> None:
-    """Bring the device room up behind the open port, and load the first checkpoint.
+async def _warm_up(services: Services, hashing: HashPass | None) -> None:
+    """Bring the device room up behind the open port, load the first checkpoint, begin to hash.
 
     Importing torch takes seconds, so it must not happen while this module is imported (see
     docs/adr/0002): that is why `server.runtime` is named here by text.
@@ -120,13 +88,15 @@ async def _warm_up(services: Services) -> None:
     services.jobs.ready(device)
     if not services.settings.skip_load_model_at_start:
         await _load_first(services)
+    if hashing is not None:
+        hashing.start()
 
 
 def _build(services: Services) -> Device:
     with services.profile.stage("import torch"):
         runtime = importlib.import_module("server.runtime")
     with services.profile.stage("set up the device"):
-        device: Device = runtime.build(services.settings, services.library)
+        device: Device = runtime.build(services.settings, services.library, services.options)
     return device
 
 

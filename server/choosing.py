@@ -1,5 +1,6 @@
 """Which model a request means: checkpoint, autoencoder, refiner, and the networks of a prompt."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -7,7 +8,7 @@ from models.catalog import Catalog, CheckpointInfo
 from models.choice import ModelChoice
 from models.library import Library
 from pipelines.plan import HiresRefiner, Refining
-from pipelines.prompt.networks import FoundNetworks, network_uses, split_networks
+from pipelines.prompt.networks import split_networks
 
 from .errors import ApiError
 from .options import Options
@@ -16,6 +17,9 @@ from .schemas.img2img import Img2ImgRequest
 
 #: share of the tokens that may be merged: the end of the page's slider
 _MOST_MERGED = 0.9
+#: names that a refusal lists
+_MOST_TOLD = 20
+_MOST_LETTERS = 200
 #: values by which clients say that a name is not set; the last is Swagger's placeholder
 UNSET = ("", "None", "none", "string")
 
@@ -33,14 +37,24 @@ def model_choice(
     *,
     tiling: bool,
     token_merging: float = 0.0,
+    strict: bool = False,
 ) -> tuple[ModelChoice, tuple[str, ...]]:
-    """The model to draw with: the override's checkpoint, else the server's own, and its VAE."""
+    """The model to draw with: the override's checkpoint, else the server's own, and its VAE.
+
+    What is named and not there is a warning, or, where `strict`, an `ApiError` of 422.
+    """
     checkpoint, missed = _checkpoint(overridden, options, library.checkpoints)
     vae, unknown = library.vaes.choose(
         overridden.sd_vae,
         checkpoint,
         overrides_preferences=overridden.sd_vae_overrides_per_model_preferences,
     )
+    if missed and strict:
+        titles = [info.title for info in library.checkpoints.checkpoints()]
+        raise _refusal("sd_model_checkpoint", overridden.sd_model_checkpoint, titles)
+    if unknown and strict:
+        names = ["Automatic", "None", *(info.name for info in library.vaes.vaes())]
+        raise _refusal("sd_vae", overridden.sd_vae, names)
     choice = ModelChoice(
         checkpoint=checkpoint,
         vae=vae,
@@ -48,6 +62,13 @@ def model_choice(
         token_merging=min(token_merging, _MOST_MERGED),
     )
     return choice, missed + unknown
+
+
+def told_ignored(keys: Sequence[str], *, strict: bool) -> tuple[str, ...]:
+    """Warnings of overrides that mean nothing here; where `strict`, an `ApiError` of 422."""
+    if keys and strict:
+        raise ApiError(422, f"override_settings: unknown settings {_listed(map(repr, keys))}")
+    return tuple(f"unknown setting {key!r} ignored" for key in keys)
 
 
 def kept_overrides(request: GenerationRequest, library: Library) -> dict[str, object]:
@@ -111,20 +132,6 @@ def refining(
     )
 
 
-def worn_networks(prompt: str, library: Library) -> tuple[FoundNetworks, tuple[str, ...]]:
-    """The networks that a prompt's tags ask for, and warnings about what is not there.
-
-    Where one is missing the folders are looked at again: it may have come since.
-    """
-    tags = split_networks(prompt)[1]
-    found = network_uses(tags, library.networks.find)
-    if found.missing:
-        library.networks.scan()
-        found = network_uses(tags, library.networks.find)
-    warnings = tuple(f"lora not found: {name}" for name in found.missing)
-    return found, warnings + ((found.problem,) if found.problem else ())
-
-
 def network_name(short_hash: str, options: Options, library: Library) -> str | None:
     """What a prompt's tag calls the network of that hash: its alias, unless settings say else."""
     found = library.networks.with_hash(short_hash)
@@ -141,6 +148,18 @@ def with_default_lora(prompt: str, options: Options, library: Library) -> str:
     if name in UNSET or name in named or library.networks.find(name) is None:
         return prompt
     return f"{prompt}<lora:{name}:{options.extra_networks_default_multiplier}>"
+
+
+def _refusal(key: str, value: object, allowed: Iterable[str]) -> ApiError:
+    shown = repr(value)[:_MOST_LETTERS]
+    return ApiError(422, f"{key} cannot be {shown}; there are {_listed(allowed)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    named = list(names)
+    more = len(named) - _MOST_TOLD
+    told = ", ".join(name[:_MOST_LETTERS] for name in named[:_MOST_TOLD])
+    return told + (f" and {more} more" if more > 0 else "")
 
 
 def _checkpoint(

@@ -111,6 +111,7 @@ _FOLDERS = (
     _path("--ckpt-dir", FOLDERS, "one more folder of checkpoints"),
     _path("--vae-dir", FOLDERS, "one more folder of VAEs"),
     _path("--lora-dir", FOLDERS, "folder of LoRAs", "{models}/Lora"),
+    _path("--lyco-dir-backcompat", FOLDERS, "one more folder of LoRAs", "{models}/LyCORIS"),
     _path("--embeddings-dir", FOLDERS, "folder of textual inversions", "{data}/embeddings"),
     _path("--esrgan-models-path", FOLDERS, "folder of ESRGAN upscalers", "{models}/ESRGAN"),
     _path(
@@ -118,6 +119,11 @@ _FOLDERS = (
     ),
     _path("--gfpgan-models-path", FOLDERS, "folder of GFPGAN", "{models}/GFPGAN"),
     _path("--codeformer-models-path", FOLDERS, "folder of CodeFormer", "{models}/Codeformer"),
+    _path("--bsrgan-models-path", FOLDERS, "folder of BSRGAN upscalers", "{models}/BSRGAN"),
+    _path("--dat-models-path", FOLDERS, "folder of DAT upscalers", "{models}/DAT"),
+    _path("--ldsr-models-path", FOLDERS, "folder of the LDSR upscaler", "{models}/LDSR"),
+    _path("--scunet-models-path", FOLDERS, "folder of ScuNET upscalers", "{models}/ScuNET"),
+    _path("--swinir-models-path", FOLDERS, "folder of SwinIR upscalers", "{models}/SwinIR"),
     _path("--ui-settings-file", FOLDERS, "file of the options", "{data}/config.json"),
     Flag(
         name="--styles-file",
@@ -141,9 +147,11 @@ _MODEL = (
         group=MODEL,
         help="number format of the computation (autocast)",
     ),
-    _switch("--medvram", MODEL, "keep only the part of the model at work on the GPU"),
+    _switch(
+        "--medvram", MODEL, "keep only the part of the model at work on the GPU, the others in RAM"
+    ),
     _switch("--medvram-sdxl", MODEL, "the same for SDXL alone"),
-    _switch("--lowvram", MODEL, "spare still more GPU memory, slower"),
+    _switch("--lowvram", MODEL, "the same, and the UNet comes block by block: slower"),
     Flag(
         name="--use-cpu",
         kind=Kind.WORDS,
@@ -158,6 +166,9 @@ _MODEL = (
 )
 
 _OWN = (
+    _switch(
+        "--no-background-hashing", OWN, "hash a file when it is first loaded, not while idle too"
+    ),
     _text("--device", OWN, "device to compute on: auto, cpu, cuda or cuda:N (auto)"),
     _integer("--max-batch", OWN, "most rows that one forward of the model takes (16)", 16),
     _integer("--max-queue", OWN, "most jobs that wait; more are refused with 503 (128)", 128),
@@ -194,12 +205,6 @@ _IDLE_PATHS = (
     ("--localizations-dir", "{data}/localizations"),
     ("--ui-config-file", "{data}/ui-config.json"),
     ("--hypernetwork-dir", "{models}/hypernetworks"),
-    ("--bsrgan-models-path", "{models}/BSRGAN"),
-    ("--dat-models-path", "{models}/DAT"),
-    ("--ldsr-models-path", "{models}/LDSR"),
-    ("--scunet-models-path", "{models}/ScuNET"),
-    ("--swinir-models-path", "{models}/SwinIR"),
-    ("--lyco-dir-backcompat", "{models}/LyCORIS"),
 )
 
 _IDLE = (
@@ -221,7 +226,9 @@ _IDLE = (
 _NOT_YET = (
     "--esrgan-models-path"
     " --realesrgan-models-path --gfpgan-models-path --codeformer-models-path"
-    " --medvram --medvram-sdxl --lowvram --disable-nan-check"
+    " --bsrgan-models-path --dat-models-path --ldsr-models-path --scunet-models-path"
+    " --swinir-models-path"
+    " --disable-nan-check"
 )
 """Flags whose feature is still to come; help and the start-up log say so."""
 

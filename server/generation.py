@@ -1,8 +1,9 @@
 """From a request to finished pictures: what the routes and the scripts share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from extensions.registry import NO_HOOKS, Hooks
 from models.catalog import CheckpointInfo
 from models.library import Library
 from pipelines.pictures.covers import soft_covers
-from pipelines.pictures.finish import Finished, finish, mask_composite, mask_picture
+from pipelines.pictures.finish import Finished, composed, finish, mask_composite, mask_picture
 
 from . import reply, translate
 from .jobs import Job
@@ -33,13 +34,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+BEFORE_HIRES = "-before-highres-fix"
+"""What the name of a file ends in that shows a picture as the first of two passes drew it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawn:
     """The pictures of one generation, finished, and what is told of them.
 
     `pictures` and `infotexts` have one entry an image; `beside` holds the pictures of its mask that
-    follow each in a reply, `grid` what stands before all of them.
+    follow each in a reply, `grid` what stands before all of them. `complete` says which were drawn
+    to their end; `before` are stages of each, by what the names of their files end in.
     """
 
     translated: Translated
@@ -48,6 +53,8 @@ class Drawn:
     finished: tuple[Finished, ...]
     infotexts: tuple[str, ...]
     beside: tuple[tuple[Image.Image, ...], ...]
+    complete: tuple[bool, ...]
+    before: tuple[Mapping[str, Image.Image], ...]
     warnings: tuple[str, ...]
     grid: Image.Image | None = None
 
@@ -108,15 +115,24 @@ def _drawn(
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     hooks, warnings = _restoring(services.tools, translated, hooks)
-    finished = [each for batch in batches for each in _finished(batch, translated, hooks, warnings)]
+    made = [each for batch in batches for each in _finished(batch, translated, hooks)]
+    failures = {
+        image.index: each.failures
+        for image, each in zip(images, made, strict=True)
+        if each.failures
+    }
+    known = replace(known, failures=failures)
+    distinct = dict.fromkeys(text for texts in failures.values() for text in texts)
     return Drawn(
         translated=translated,
         known=known,
-        pictures=tuple(each.picture for each in finished),
-        finished=tuple(finished),
+        pictures=tuple(each.finished.picture for each in made),
+        finished=tuple(each.finished for each in made),
         infotexts=tuple(reply.describe(translated, known, image.index) for image in images),
-        beside=tuple(_beside(each, translated.options) for each in finished),
-        warnings=(*translated.warnings, *warnings),
+        beside=tuple(_beside(each.finished, translated.options) for each in made),
+        complete=tuple(image.complete for image in images),
+        before=tuple(each.before for each in made),
+        warnings=(*translated.warnings, *warnings, *distinct),
     )
 
 
@@ -132,30 +148,46 @@ def _restoring(tools: Tools, translated: Translated, hooks: Hooks) -> tuple[Hook
     return hooks.after(name, lambda picture: restorer(picture, weight)), []
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """A picture, what it was before, and which extensions failed on it."""
+
+    finished: Finished
+    before: Mapping[str, Image.Image]
+    failures: tuple[str, ...]
+
+
 def _finished(
-    batch: "Sequence[GeneratedImage]",
-    translated: Translated,
-    hooks: Hooks,
-    warnings: list[str],
-) -> list[Finished]:
+    batch: "Sequence[GeneratedImage]", translated: Translated, hooks: Hooks
+) -> Iterator[_Made]:
     """The pictures of a batch, with their originals put back around them where there are any."""
-    pictures, init = [], translated.init
-    for image in batch:
-        picture, failed = hooks.finish(Image.fromarray(image.pixels))
-        pictures.append(picture)
-        warnings += failed
-    if init is None:
-        return [Finished(picture=picture, alone=picture, cover=None) for picture in pictures]
-    covers: Sequence[Image.Image | None] = [None] * len(batch)
+    init, options = translated.init, translated.options
+    for position, (image, cover) in enumerate(zip(batch, _covers(batch, translated), strict=True)):
+        drawn, before = Image.fromarray(image.pixels), dict[str, Image.Image]()
+        if image.first is not None:
+            before[BEFORE_HIRES] = Image.fromarray(image.first)
+        if translated.restore_faces and options.save_images_before_face_restoration:
+            before["-before-face-restoration"] = drawn
+        picture, failures = hooks.finish(drawn)
+        finished = Finished(picture=picture, alone=picture, cover=None)
+        if init is not None:
+            finished = finish(picture, init, position, cover)
+            if init.targets and options.save_images_before_color_correction:
+                plain = composed(picture, init, position, cover)
+                before["-before-color-correction"] = plain.picture
+        yield _Made(finished=finished, before=MappingProxyType(before), failures=failures)
+
+
+def _covers(
+    batch: "Sequence[GeneratedImage]", translated: Translated
+) -> Sequence[Image.Image | None]:
+    """The masks of soft inpainting, which are made from latents; None where there is none."""
     ends = [image.latents for image in batch if image.latents is not None]
-    if ends:
-        size = translated.plan.width, translated.plan.height
-        before, after = (np.stack(latents) for latents in zip(*ends, strict=True))
-        covers = soft_covers(init, size, before, after)
-    return [
-        finish(picture, init, position, cover)
-        for position, (picture, cover) in enumerate(zip(pictures, covers, strict=True))
-    ]
+    if translated.init is None or not ends:
+        return [None] * len(batch)
+    size = translated.plan.width, translated.plan.height
+    before, after = (np.stack(latents) for latents in zip(*ends, strict=True))
+    return soft_covers(translated.init, size, before, after)
 
 
 def _beside(finished: Finished, options: Options) -> tuple[Image.Image, ...]:

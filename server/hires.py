@@ -7,7 +7,7 @@ from models.library import Library
 from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
-from .choosing import merging, other_checkpoint, worn_networks
+from .choosing import merging, other_checkpoint
 from .errors import ApiError
 from .options import Options
 from .prompts import hires_prompts
@@ -15,6 +15,7 @@ from .sampling import resolve_sampler, sampler_spec, schedule_label
 from .schemas.limits import MAX_PIXELS
 from .schemas.txt2img import Txt2ImgRequest
 from .styles import Style
+from .wardrobe import Wardrobe
 
 _INHERIT = ("", "string", "Use same sampler", "Use same scheduler", "Use same checkpoint")
 _DEFAULT_DENOISING = 0.75
@@ -31,6 +32,7 @@ def hires_pass(
     first: Txt2ImgPlan,
     library: Library,
     styles: Mapping[str, Style],
+    wardrobe: Wardrobe,
     extra: dict[str, object],
 ) -> HiresPass:
     """The second pass after `first`; its infotext parameters go to `extra`, in the wire's order.
@@ -56,11 +58,10 @@ def hires_pass(
     _check(size, crop, steps, denoising)
     if request.hr_second_pass_steps:
         extra["Hires steps"] = request.hr_second_pass_steps
-    if request.hr_upscaler is not None:
+    if (request.hr_upscaler or "") not in _INHERIT:
         extra["Hires upscaler"] = request.hr_upscaler
     count = len(first.prompts)
     prompt = own.prompt or first.prompts[0]
-    networks, _ = worn_networks(prompt, library)
     return HiresPass(
         width=size[0],
         height=size[1],
@@ -74,8 +75,20 @@ def hires_pass(
             (own.negative_prompt,) * count if own.negative_prompt else first.negative_prompts
         ),
         model=model,
-        networks=() if request.disable_extra_networks else (networks.uses,) * count,
+        networks=() if request.disable_extra_networks else (wardrobe.worn(prompt).uses,) * count,
+        keep_first=request.save_images
+        and options.samples_save
+        and options.save_images_before_highres_fix,
     )
+
+
+def hires_warnings(request: Txt2ImgRequest) -> tuple[str, ...]:
+    """What a request asks of its second pass and does not get."""
+    named = request.hr_sampler_name or ""
+    if not request.enable_hr or named in _INHERIT:
+        return ()
+    *_, guesses = resolve_sampler(named, request.hr_scheduler)
+    return tuple(f"hires pass: {guess}" for guess in guesses)
 
 
 def _check(size: tuple[int, int], crop: tuple[int, int], steps: int, denoising: float) -> None:
@@ -133,7 +146,8 @@ def _target(
 
 def _upscaler(name: str | None) -> str:
     known = [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]
-    wanted = _SPELLINGS.get(name or "", name or "Latent")
+    named = name or ""
+    wanted = "Latent" if named in _INHERIT else _SPELLINGS.get(named, named)
     if wanted not in known:
         fault = f"could not find upscaler named {name}"
         detail = f"{fault}; known: {', '.join(known)}"

@@ -47,8 +47,8 @@ class InitPictures:
 class Img2ImgAsked:
     """What an img2img plan has beside the fields of every plan.
 
-    `init_hash` is the MD5 of the last init picture where `save_init_img` is set; `warnings` name
-    what was asked for and could not be honoured.
+    Where `save_init_img` is set, `originals` are the init pictures as they came, by their MD5, and
+    `init_hash` is that of the last. `warnings` name what was asked for and could not be honoured.
     """
 
     init: Prepared
@@ -56,6 +56,7 @@ class Img2ImgAsked:
     denoising: float
     fix_steps: bool
     noise_multiplier: float
+    originals: Mapping[str, Image.Image]
     init_hash: str | None
     warnings: tuple[str, ...]
 
@@ -105,13 +106,15 @@ def img2img_asked(
     if pictures.mask is not None and init.inpainting is None:
         warnings += ("inpaint_full_res: the mask is blank, so all of the picture is drawn",)
     multiplier = request.initial_noise_multiplier
+    hashed = [(_hash(each), each) for each in pictures.images] if options.save_init_img else []
     return Img2ImgAsked(
         init=init,
         batch_size=batch_size,
         denoising=max(request.denoising_strength, 0.0),
         fix_steps=fix_steps,
         noise_multiplier=options.initial_noise_multiplier if multiplier is None else multiplier,
-        init_hash=_hash(pictures.images[-1]) if options.save_init_img else None,
+        originals=MappingProxyType(dict(hashed)),
+        init_hash=hashed[-1][0] if hashed else None,
         warnings=warnings,
     )
 

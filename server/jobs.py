@@ -91,7 +91,8 @@ class Job:
     """One request from its acceptance to its reply.
 
     `digest` stands for what was asked under an id of the client's, to know the same request again.
-    `clients` are those that wait for the reply; a `detached` job needs none.
+    `clients` are those that wait for the reply; a `detached` job needs none. `look` is the newest
+    live preview, `looking` the one that polls wait for together.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Job:
     detached: bool = False
     outcome: asyncio.Task[Outcome] | None = None
     look: Look | None = None
+    looking: asyncio.Task[Look | None] | None = None
     accepted: float = field(default_factory=time.monotonic)
     #: local time of acceptance, as the wire's `job_timestamp`
     timestamp: str = field(default_factory=lambda: time.strftime("%Y%m%d%H%M%S"))
@@ -201,7 +203,7 @@ class JobQueue:
         """`job` is over, by `error` or well; its outcome is kept for who may ask for it."""
         self._line.leave(job)
         job.watch.end()
-        job.look = job.outcome = None
+        job.look = job.looking = job.outcome = None
         self.last = job
         self._seconds.append(time.monotonic() - job.accepted)
         self._ended.pop(job.id, None)

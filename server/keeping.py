@@ -3,9 +3,10 @@
 Runs in worker threads. What cannot be written is a warning: the client has its pictures anyway.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 
 import structlog
@@ -16,7 +17,7 @@ from extensions.protocol import BadScriptArgs, Pictures
 from pipelines.pictures.finish import mask_composite, mask_picture
 from pipelines.plan import Img2ImgPlan
 
-from .generation import Drawn
+from .generation import BEFORE_HIRES, Drawn
 from .imagecodec import BadImageFormat
 from .jobs import Job
 from .naming import Facts
@@ -48,11 +49,12 @@ def keep(
     services: Services, job: Job, request: GenerationRequest, drawn: Drawn, asked: Asked
 ) -> Drawn:
     """Save what is to be kept; returns `drawn` with its grid, if one goes into the reply."""
-    if not drawn.pictures:
-        return drawn
-    _note_latest(services, drawn.infotexts[0])
     warnings: list[str] = []
     keeper = _Keeper(services, job, request, drawn, warnings)
+    keeper.put_originals()
+    if not drawn.pictures:
+        return replace(drawn, warnings=(*drawn.warnings, *warnings))
+    _note_latest(services, drawn.infotexts[0])
     options = drawn.translated.options
     if asked.samples and options.samples_save:
         keeper.put_samples()
@@ -118,30 +120,38 @@ class _Keeper:
     drawn: Drawn
     warnings: list[str]
 
-    def put_samples(self) -> None:
-        """Save every picture, and its masks where settings ask for them."""
-        drawn, options = self.drawn, self.drawn.translated.options
-        for index in range(self._complete()):
-            text, finished = drawn.infotexts[index], drawn.finished[index]
-            self.put_sample(drawn.pictures[index], index, text, "")
-            masks = (
-                ("-mask", mask_picture(finished) if options.save_mask else None),
-                (
-                    "-mask-composite",
-                    mask_composite(finished) if options.save_mask_composite else None,
-                ),
-            )
-            for suffix, mask in masks:
-                if mask is not None:
-                    self.put_sample(mask, index, text, suffix)
+    def put_originals(self) -> None:
+        """Save the init pictures, where settings ask for that."""
+        for name, image in self.drawn.translated.originals.items():
+            self._try(partial(Shelf.put_original, image=image, name=name))
 
-    def _complete(self) -> int:
-        """How many pictures were drawn to their end, or are kept even so."""
-        count, watch = len(self.drawn.pictures), self.job.watch
-        if not watch.stopping or self.drawn.translated.options.save_incomplete_images:
-            return count
-        size = self.drawn.translated.plan.batch_size
-        return (count - 1) // size * size
+    def put_samples(self) -> None:
+        """Save every picture that was drawn to its end, and what settings ask for beside it."""
+        drawn, options = self.drawn, self.drawn.translated.options
+        size = drawn.translated.plan.batch_size
+        for start in range(0, len(drawn.pictures), size):
+            batch = range(len(drawn.pictures))[start : start + size]
+            for index in batch:
+                # this stage was reached by pictures that were stopped later, too
+                if (first := drawn.before[index].get(BEFORE_HIRES)) is not None:
+                    self.put_sample(first, index, drawn.infotexts[index], BEFORE_HIRES)
+            for index in batch:
+                if drawn.complete[index] or options.save_incomplete_images:
+                    self._put_stages(index)
+
+    def _put_stages(self, index: int) -> None:
+        """Save a picture after what it was before, and before its masks."""
+        drawn, options = self.drawn, self.drawn.translated.options
+        finished = drawn.finished[index]
+        stages: dict[str, Image.Image | None] = {**drawn.before[index], "": drawn.pictures[index]}
+        stages.pop(BEFORE_HIRES, None)
+        if options.save_mask:
+            stages["-mask"] = mask_picture(finished)
+        if options.save_mask_composite:
+            stages["-mask-composite"] = mask_composite(finished)
+        for suffix, image in stages.items():
+            if image is not None:
+                self.put_sample(image, index, drawn.infotexts[index], suffix)
 
     def put_sample(self, image: Image.Image, index: int, text: str, suffix: str) -> None:
         """Save one picture."""
@@ -193,9 +203,14 @@ class _Keeper:
             yield from beside
 
     def _put(self, image: Image.Image, index: int, wanted: Wanted) -> None:
+        facts = self._facts(image, index)
+        self._try(lambda shelf: shelf.put(image, facts, wanted))
+
+    def _try(self, put: Callable[[Shelf], tuple[str, ...]]) -> None:
+        """Have a picture put on the shelf, and remember what went otherwise."""
         shelf = Shelf(settings=self.services.settings, options=self.drawn.translated.options)
         try:
-            told = shelf.put(image, self._facts(image, index), wanted)
+            told = put(shelf)
         except OSError as error:
             log.error("a picture is not saved", error=repr(error))
             told = (f"a picture is not saved: {error.strerror or type(error).__name__}",)

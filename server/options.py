@@ -57,6 +57,9 @@ class Options:
     grid_format: str
     grid_extended_filename: bool
     grid_only_if_multiple: bool
+    save_images_before_face_restoration: bool
+    save_images_before_highres_fix: bool
+    save_images_before_color_correction: bool
     save_mask: bool
     save_mask_composite: bool
     export_for_4chan: bool
@@ -69,6 +72,7 @@ class Options:
     outdir_img2img_samples: str
     outdir_txt2img_grids: str
     outdir_img2img_grids: str
+    outdir_init_images: str
     save_to_dirs: bool
     grid_save_to_dirs: bool
     directories_filename_pattern: str
@@ -87,6 +91,7 @@ class Options:
     sd_model_checkpoint: str | None
     sd_checkpoint_hash: str
     sd_checkpoints_limit: int
+    sd_checkpoints_keep_in_cpu: bool
     sd_vae: str
     sd_vae_overrides_per_model_preferences: bool
     sd_vae_encode_method: str
@@ -161,6 +166,7 @@ class Options:
     use_old_karras_scheduler_sigmas: bool
     no_dpmpp_sde_batch_determinism: bool
     darkroom_old_sampler_names: bool
+    darkroom_strict_overrides: bool
 
     face_restoration: bool
     face_restoration_model: str

@@ -1,13 +1,15 @@
 """How far a job is, in the wire's numbers and words."""
 
+import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import get_args
 
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.plan import VaeMethod
-from pipelines.watch import ONLY_FINISHED
+from pipelines.watch import ONLY_FINISHED, Preview
 
 from . import reply
 from .jobs import Job, JobQueue, Look
@@ -17,6 +19,9 @@ from .vae_methods import FULL
 
 _GENERATIONS = ("txt2img", "img2img")
 WAITING = "Waiting..."
+
+PATIENCE_S = 1.0
+"""So long a poll waits for a job's first live preview that is about to be drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +56,7 @@ def read(job: Job) -> Reading:
     )
     if at.started is None:
         return Reading(state=state, share=0.0, seconds=0.0)
-    share = (at.done + at.step / max(at.steps, 1)) / max(at.batch_count * at.passes, 1)
-    return Reading(state=state, share=min(1.0, share), seconds=time.monotonic() - at.started)
+    return Reading(state=state, share=at.share, seconds=time.monotonic() - at.started)
 
 
 def idle(last: Job | None) -> ProgressState:
@@ -93,16 +97,48 @@ def preview_settings(options: Options) -> tuple[int, VaeMethod]:
 
 
 async def look(job: Job, options: Options) -> Look | None:
-    """The newest live preview as it is sent, encoded once; asking for it has the next one drawn."""
+    """The newest live preview as it is sent; asking for it has the next one drawn.
+
+    The first one is waited for where it is due, but not for long. However many ask, it is drawn and
+    encoded once.
+    """
     if not options.live_previews_enable:
         return None
     preview = job.watch.want_preview()
+    looking = job.looking
+    if looking is None or looking.done():
+        if preview is None and not job.watch.preview_due():
+            return None
+        if preview is not None and job.look is not None and job.look.number == preview.number:
+            return job.look
+        looking = job.looking = asyncio.create_task(_looked(job, preview, options))
+    # who hangs up does not end it for the others
+    await asyncio.wait([looking])
+    return looking.result()
+
+
+async def _looked(job: Job, preview: Preview | None, options: Options) -> Look | None:
+    preview = preview or await _first(job)
     if preview is None:
         return None
-    if job.look is None or job.look.number != preview.number:
-        # not on the pool where jobs are translated and finished: a poll is not to wait for them
-        text = await run_in_threadpool(reply.preview, preview.pixels, options)
-        job.look = Look(
-            number=preview.number, text=text, format=options.live_previews_image_format.lower()
-        )
+    # not on the pool where jobs are translated and finished: a poll is not to wait for them
+    text = await run_in_threadpool(reply.preview, preview.pixels, options)
+    job.look = Look(
+        number=preview.number, text=text, format=options.live_previews_image_format.lower()
+    )
     return job.look
+
+
+async def _first(job: Job) -> Preview | None:
+    """The first preview, as soon as it is drawn; None where that takes long."""
+    shown, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def tell() -> None:
+        # the loop may be gone by then: the server was stopped
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(shown.set)
+
+    job.watch.when_shown(tell)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(shown.wait(), PATIENCE_S)
+    return job.watch.preview

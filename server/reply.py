@@ -1,8 +1,8 @@
 """A finished generation as the wire tells it: infotexts, the `info` JSON, encoded pictures."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +37,15 @@ _IN_A_HURRY = 1
 class Known:
     """What is known once a plan has run: files hashed by loading them, and what it did.
 
-    `refiner` is the checkpoint that took over, if one did.
+    `refiner` is the checkpoint that took over, if one did; `failures` are extensions that failed,
+    by the image that they left as it was.
     """
 
     checkpoint: CheckpointInfo
     vae: VaeInfo | None
     refiner: CheckpointInfo | None
     effects: "Effects"
+    failures: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def describe(
@@ -82,6 +84,7 @@ def describe(
         "RNG": seeds.source if seeds.source != "GPU" else None,
         "Tiling": True if plan.model.tiling else None,
         **extra_parameters(translated, known),
+        **_warning(known.failures.get(index, ())),
         **_hires_prompts(plan, index),
         **further,
         "Version": COMPATIBLE_VERSION if options.add_version_to_infotext else None,
@@ -119,7 +122,14 @@ def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
         told["Pad conds v0"] = True
     if options.sd_vae_decode_method != FULL and plan.passes == 1:
         told["VAE Decoder"] = options.sd_vae_decode_method
+    if known.failures:
+        told |= _warning(dict.fromkeys(each for some in known.failures.values() for each in some))
     return told
+
+
+def _warning(failures: Iterable[str]) -> dict[str, object]:
+    """What is said of extensions that failed; None, which is not told, where none did."""
+    return {"Extension warning": "; ".join(failures) or None}
 
 
 def _enlarges_pixels(plan: Plan) -> bool:

@@ -16,12 +16,14 @@ from models.embeddings.shelf import EmbeddingShelf
 from models.embeddings.table import Shelved, shelved
 from models.library import Library
 from models.manager import CheckpointManager
-from models.memory import cuda
+from models.memory import cuda, settle
+from models.residence import Frugality, Keeping, Sparing
 from pipelines.engine import Engine
 from pipelines.generate import Generated
 from pipelines.plan import Plan
 from pipelines.watch import Watch
 
+from .options import Options, OptionsStore
 from .settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -77,14 +79,21 @@ class Runtime:
         return cuda(self._checkpoints.device) or {"error": "unavailable: no GPU in use"}
 
 
-def build(settings: Settings, library: Library) -> Runtime:
-    """The device room that `settings` ask for."""
+def build(settings: Settings, library: Library, options: OptionsStore) -> Runtime:
+    """The device room that `settings` ask for; what stays loaded follows the `options`."""
+    settle()
     device = _device(settings.torch_device)
     dtype = torch.float32 if _full_precision(settings, device) else torch.float16
     vae_dtype = torch.float32 if settings.no_half_vae else dtype
     embeddings = EmbeddingShelf((settings.embeddings_dir,), hashing=not settings.no_hashing)
     checkpoints = CheckpointManager(
-        library, embeddings, device=device, dtype=dtype, vae_dtype=vae_dtype
+        library,
+        embeddings,
+        device=device,
+        dtype=dtype,
+        vae_dtype=vae_dtype,
+        keeping=lambda: _keeping(options.current),
+        frugality=_frugality(settings),
     )
     log.info("device ready", device=str(device), dtype=str(dtype).removeprefix("torch."))
     approx = ApproxVaes(
@@ -98,6 +107,18 @@ def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
+
+
+def _keeping(options: Options) -> Keeping:
+    return Keeping(limit=options.sd_checkpoints_limit, in_ram=options.sd_checkpoints_keep_in_cpu)
+
+
+def _frugality(settings: Settings) -> Frugality:
+    """What the flags save: of two the one that saves more."""
+    if settings.lowvram:
+        return Frugality(any_model="blocks", sdxl="blocks")
+    general: Sparing = "parts" if settings.medvram else "nothing"
+    return Frugality(any_model=general, sdxl="parts" if settings.medvram_sdxl else general)
 
 
 def _full_precision(settings: Settings, device: torch.device) -> bool:

@@ -21,6 +21,7 @@ from .settings import Settings
 _TRIES = 500
 _MIB = 2**20
 _REPLACE = "Replace"
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,21 @@ class Shelf:
         if options.save_txt and wanted.infotext is not None:
             text = f"{wanted.infotext}\n".encode(errors="replace")
             write_whole(path.with_name(f"{path.stem}.txt"), text)
+        return warnings
+
+    def put_original(self, image: Image.Image, name: str) -> tuple[str, ...]:
+        """Write an init picture under its own name, unless it is there; else as `put`.
+
+        It keeps the infotext that it came with.
+        """
+        folder, warnings = self.folder("outdir_init_images")
+        path = folder / f"{name}.png"
+        if not path.exists():
+            text = image.info.get("parameters") if self.options.enable_pnginfo else None
+            if image.mode not in _PNG_MODES:
+                image = image.convert("RGB")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, encode(image, text if isinstance(text, str) else None, Encoding()))
         return warnings
 
     def _name(self, facts: Facts, wanted: Wanted) -> str:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from extensions.protocol import BadScriptArgs, Extension, Host, Mode, Pictures, Wanted
 from extensions.registry import Hooks
+from models.library import Library
 from pipelines.pictures.upscale import enlarge
 from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan
 
 from . import reply, translate
-from .choosing import worn_networks
 from .generation import Drawn, carry_out, options_of, styles_of
 from .img2img import InitPictures, init_pictures
 from .jobs import Job
@@ -32,6 +32,7 @@ from .schemas.txt2img import Txt2ImgRequest
 from .services import Services
 from .styles import Style
 from .translate import Translated
+from .wardrobe import Wardrobe
 
 _LOOK_S = 1.0
 """How often a script that waits looks whether the server is still there."""
@@ -55,6 +56,10 @@ class ScriptRun:
     warnings: list[str] = field(default_factory=list)
     kept: list[Image.Image] = field(default_factory=list)
     latest: Drawn | None = None
+    _wardrobe: Wardrobe = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._wardrobe = Wardrobe(self.services.library.networks)
 
     async def run(self, script: Extension, args: Any) -> Pictures:
         """What the script makes; raises what it raises, and what ends one of its generations."""
@@ -103,8 +108,8 @@ class ScriptRun:
         """Called by the script, in its thread."""
         request = _request(wanted, type(self.request))
         options = options_of(self.services)
-        styles = styles_of(self.services, request)
-        translated = _translated(wanted, request, options, self.services, styles)
+        styles, library = styles_of(self.services, request), self.services.library
+        translated = _translated(wanted, request, options, library, styles, self._wardrobe)
         translated = replace(translated, first=MappingProxyType({**extra, **translated.first}))
         carried = asyncio.run_coroutine_threadsafe(
             carry_out(self.services, self.job, translated, self.hooks), loop
@@ -176,6 +181,7 @@ def _request(wanted: Wanted, kind: type[GenerationRequest]) -> GenerationRequest
     for name in _MANY:
         if isinstance(fields[name], tuple):
             fields[name] = fields[name][0]
+    fields["save_images"] = not wanted.do_not_save_samples
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
@@ -188,10 +194,10 @@ def _translated(
     wanted: Wanted,
     request: GenerationRequest,
     options: Options,
-    services: Services,
+    library: Library,
     styles: Mapping[str, Style],
+    wardrobe: Wardrobe,
 ) -> Translated:
-    library = services.library
     if isinstance(request, Img2ImgRequest):
         pictures = InitPictures(
             images=wanted.init_images,
@@ -199,23 +205,25 @@ def _translated(
             latent_mask=wanted.latent_mask,
             color_reference=wanted.color_reference,
         )
-        made = translate.img2img(request, options, library, styles, pictures)
+        made = translate.img2img(request, options, library, styles, pictures, wardrobe)
         if wanted.inversion is not None:
             made = replace(made, plan=_inverted(made.plan, wanted))
     else:
         assert isinstance(request, Txt2ImgRequest)
-        made = translate.txt2img(request, options, library, styles)
+        made = translate.txt2img(request, options, library, styles, wardrobe)
     if not any(isinstance(getattr(wanted, name), tuple) for name in _MANY):
         return made
-    return replace(made, plan=_spread(made, wanted, request, services, styles))
+    plan = _spread(made, wanted, request, styles, wardrobe)
+    missed = wardrobe.warnings(dict.fromkeys(plan.prompts)) if plan.networks else ()
+    return replace(made, plan=plan, warnings=tuple(dict.fromkeys((*made.warnings, *missed))))
 
 
 def _spread(
     made: Translated,
     wanted: Wanted,
     request: GenerationRequest,
-    services: Services,
     styles: Mapping[str, Style],
+    wardrobe: Wardrobe,
 ) -> Plan:
     """The plan with every image's own prompts and seed."""
     plan = made.plan
@@ -236,8 +244,7 @@ def _spread(
     changed: dict[str, Any] = {
         "prompts": tuple(each.prompt for each in texts),
         "negative_prompts": tuple(each.negative_prompt for each in texts),
-        "networks": plan.networks
-        and tuple(worn_networks(each.prompt, services.library)[0].uses for each in texts),
+        "networks": plan.networks and tuple(wardrobe.worn(each.prompt).uses for each in texts),
     }
     plan = replace(
         plan,

@@ -64,11 +64,17 @@ class Settings:
     ckpt_dir: Path | None
     vae_dir: Path | None
     lora_dir: Path
+    lyco_dir_backcompat: Path
     embeddings_dir: Path
     esrgan_models_path: Path
     realesrgan_models_path: Path
     gfpgan_models_path: Path
     codeformer_models_path: Path
+    bsrgan_models_path: Path
+    dat_models_path: Path
+    ldsr_models_path: Path
+    scunet_models_path: Path
+    swinir_models_path: Path
     ui_settings_file: Path
     styles_file: tuple[Path, ...]
     ckpt: Path | None
@@ -84,6 +90,7 @@ class Settings:
     no_hashing: bool
     skip_load_model_at_start: bool
     disable_nan_check: bool
+    no_background_hashing: bool
     device: str | None
     max_batch: int
     max_queue: int

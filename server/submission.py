@@ -20,7 +20,8 @@ from .errors import ApiError
 from .jobs import Job, JobQueue, QueueFull
 from .kept import Outcome
 from .logging import job_bound
-from .remote import check_address
+from .options import Options
+from .remote import BadAddress, LocalAddress, RequestsForbidden, check_address
 from .schemas.generation import GenerationRequest
 from .services import Services
 
@@ -86,11 +87,11 @@ async def submit(
     """Carry out `work` as a job and answer when it is done, or at once.
 
     The same wish is not carried out twice while its job is there or its reply is kept. Raises
-    `HTTPException` when the queue is full, and what `check_address` raises for a webhook.
+    `HTTPException` when the queue is full, and `ApiError` for a webhook that must not be called.
     """
     jobs = services.jobs
     if how.webhook is not None:
-        await check_address(how.webhook, services.options.current)
+        await _check_webhook(how.webhook, services.options.current)
     if wished.id is not None and wished.digest is not None:
         kept = jobs.kept.same(wished.id, wished.digest)
         if kept is not None and kept.status == 200:
@@ -109,6 +110,13 @@ async def submit(
         job.detached = True
         return submitted(job.id, request)
     return await _awaited(job, request)
+
+
+async def _check_webhook(url: str, options: Options) -> None:
+    try:
+        await check_address(url, options)
+    except (RequestsForbidden, LocalAddress, BadAddress) as error:
+        raise ApiError(422, f"webhook {url!r:.200}: {error}") from error
 
 
 def submitted(job_id: str, request: Request) -> Response:

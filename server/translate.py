@@ -5,10 +5,12 @@ anything is submitted.
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, cast, get_args
+
+from PIL import Image
 
 from models.library import Library
 from pipelines.pictures.prepared import Prepared
@@ -24,8 +26,8 @@ from pipelines.plan import (
 )
 from pipelines.prompt.networks import lora_hashes
 
-from .choosing import merging, model_choice, refining, with_default_lora
-from .hires import hires_pass
+from .choosing import merging, model_choice, refining, told_ignored, with_default_lora
+from .hires import hires_pass, hires_warnings
 from .img2img import InitPictures, img2img_asked
 from .options import Options
 from .prompts import prompts
@@ -48,7 +50,7 @@ class Translated:
 
     The infotext's extra parameters in the order of the wire are `first`, what the generation found
     out about its prompts, `extra`, and what else it did. `init` is what finishing an img2img
-    picture needs, `init_hash` the MD5 of the init picture where the settings want it told.
+    picture needs; `originals` are the init pictures to save, by MD5, and `init_hash` is told.
     `warnings` name what was asked for and could not be honoured.
     """
 
@@ -60,6 +62,7 @@ class Translated:
     restore_faces: bool
     warnings: tuple[str, ...]
     init: Prepared | None = None
+    originals: Mapping[str, Image.Image] = field(default_factory=dict)
     init_hash: str | None = None
 
 
@@ -79,7 +82,8 @@ def txt2img(
     overridden, ignored = options.with_overrides(request.override_settings or {})
     wardrobe = wardrobe or Wardrobe(library.networks)
     common = _common(request, overridden, options, library, styles, request.batch_size, wardrobe)
-    common = replace(common, warnings=_ignored(ignored) + common.warnings)
+    unknown = told_ignored(ignored, strict=overridden.darkroom_strict_overrides)
+    common = replace(common, warnings=unknown + common.warnings + hires_warnings(request))
     width, height = _first_size(request)
     plan = Txt2ImgPlan(**common.fields, width=width, height=height, batch_size=request.batch_size)
     first: dict[str, object] = {}
@@ -108,7 +112,8 @@ def img2img(
     asked = img2img_asked(request, overridden, first, pictures)
     wardrobe = wardrobe or Wardrobe(library.networks)
     common = _common(request, overridden, options, library, styles, asked.batch_size, wardrobe)
-    common = replace(common, warnings=_ignored(ignored) + asked.warnings + common.warnings)
+    unknown = told_ignored(ignored, strict=overridden.darkroom_strict_overrides)
+    common = replace(common, warnings=unknown + asked.warnings + common.warnings)
     # the multiplier is one of noise at full scale, which a picture never begins at
     extra = {key: value for key, value in common.extra.items() if key != "SGM noise multiplier"}
     common = replace(common, extra=MappingProxyType(extra))
@@ -127,6 +132,7 @@ def img2img(
     return replace(
         _translated(common, plan, library, first, wardrobe),
         init=asked.init,
+        originals=asked.originals,
         init_hash=asked.init_hash,
     )
 
@@ -141,10 +147,6 @@ class _Common:
     extra: Mapping[str, object]
     restore_faces: bool
     warnings: tuple[str, ...]
-
-
-def _ignored(keys: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"unknown setting {key!r} ignored" for key in keys)
 
 
 def _common(
@@ -164,6 +166,7 @@ def _common(
         library,
         tiling=tiling,
         token_merging=merging(request, options),
+        strict=options.darkroom_strict_overrides,
     )
     sampler, schedule, guessed = resolve_sampler(
         request.sampler_name or request.sampler_index,

@@ -29,6 +29,8 @@ def client(
     flags = ["--data-dir", str(data), "--models-dir", str(reference_models)]
     flags += ["--styles-file", str(styles)]
     flags += ["--embeddings-dir", str(reference_models / "embeddings")]
+    # so that what is listed does not depend on when it is asked for
+    flags += ["--no-background-hashing"]
     app = create_app(parse([*flags, "--ckpt", str(checkpoint), "--use-cpu", "all"]))
     with TestClient(app) as served:
         yield served

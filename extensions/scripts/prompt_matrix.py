@@ -40,7 +40,6 @@ def run(host: Host, wanted: Wanted, args: Args) -> Pictures:
     cell = wanted.width, wanted.height
     check_grid(len(prompts) // rows, rows, cell, args.margin_size)
     batches = math.ceil(len(prompts) / wanted.batch_size)
-    host.expect(batches)
     drawn = host.generate(
         wanted.changed(**{field: prompts}, seed=seeds, n_iter=batches, do_not_save_grid=True), {}
     )

@@ -1,11 +1,10 @@
 """Which files may hold textual inversions, and what a new one is to be; torch-free."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..folders import walk
+from ..folders import Tree
 
 PICKLES = (".pt", ".bin")
 SAFETENSORS = ".safetensors"
@@ -42,18 +41,17 @@ def find_files(folders: Iterable[Path]) -> list[EmbeddingFile]:
     A picture of the same name as a file of weights, or called `NAME.preview.png`, is a preview of
     it and is left out.
     """
-    paths = [path for folder in folders for path in walk(folder)]
-    weights = {path.with_suffix("") for path in paths if _holds_weights(path)}
+    endings = (*PICKLES, SAFETENSORS, *PICTURES)
+    found = [file for folder in folders for file in Tree(folder, endings).look()]
+    weights = {file.path.with_suffix("") for file in found if _holds_weights(file.path)}
     files: list[EmbeddingFile] = []
-    for path in paths:
+    for file in found:
+        path, stamp = file.path, file.stamp
+        if stamp is None or not stamp.size:
+            # empty, a link to nothing, a pipe, a device
+            continue
         if _holds_weights(path) or (_is_picture(path) and path.with_suffix("") not in weights):
-            try:
-                stat = os.stat(path)
-            except OSError:
-                # gone since, or a link to nothing
-                continue
-            if stat.st_size:
-                files.append(EmbeddingFile(path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns))
+            files.append(EmbeddingFile(path=path, size=stamp.size, mtime_ns=stamp.mtime_ns))
     return files
 
 

@@ -7,9 +7,11 @@ import torch
 from ..catalog import PICKLE
 from ..errors import UnsupportedCheckpoint
 from ..header import read_header
-from . import sd15
+from ..identify import identify, read_folder
+from . import sd2, sd15, sdxl
 from .base import Checkpoint, Family
-from .foreign import describe
+from .folder import open_folder
+from .sharing import Stock
 from .weights import open_weights
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "Checkpoint", "Family", "check", "load"]
 
-FAMILIES: tuple[Family, ...] = (sd15.FAMILY,)
+FAMILIES: tuple[Family, ...] = (sd15.FAMILY, sd2.FAMILY, sdxl.FAMILY)
 
 
 def load(
@@ -30,9 +32,17 @@ def load(
     dtype: torch.dtype,
     vae_dtype: torch.dtype,
     allow_pickle: bool = False,
+    stock: Stock | None = None,
 ) -> Checkpoint:
-    """Load a checkpoint onto a device. Raises CorruptCheckpoint and UnsupportedCheckpoint."""
-    with open_weights(info.path, allow_pickle=allow_pickle) as weights:
+    """Load a checkpoint onto a device; text encoders and VAE that are in `stock` are shared.
+
+    Raises CorruptCheckpoint and UnsupportedCheckpoint.
+    """
+    if info.path.is_dir():
+        opened = open_folder(info.path, stock)
+    else:
+        opened = open_weights(info.path, allow_pickle=allow_pickle, stock=stock)
+    with opened as weights:
         family = _family(info.path, weights.header)
         return family.load(info, weights, device=device, dtype=dtype, vae_dtype=vae_dtype)
 
@@ -43,13 +53,16 @@ def check(info: "CheckpointInfo") -> None:
     Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint.
     """
     if info.path.suffix.lower() != PICKLE:
-        header = read_header(info.path)
+        folder = info.path.is_dir()
+        header = read_folder(info.path).header if folder else read_header(info.path)
         _family(info.path, header).check(info, header)
 
 
 def _family(path: "Path", header: "Header") -> Family:
+    kind = identify(header)
     for family in FAMILIES:
-        if family.detect(header):
+        if family.detect(kind):
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise UnsupportedCheckpoint(path, f"{describe(header)}; supported today: {known}")
+    reason = kind.reason or f"in {kind.layout} layout, which is not supported"
+    raise UnsupportedCheckpoint(path, f"{kind.name}: {reason}; checkpoints supported: {known}")

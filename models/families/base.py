@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
+from ..approx_files import LatentSpace
 from ..errors import NansException
 from .text import ClipEncoder
 from .tokenizer import ClipTokenizer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..catalog import CheckpointInfo
     from ..embeddings.table import EmbeddingTable
     from ..header import Header
+    from ..identify import Kind
     from .weights import Weights
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ class ModelTraits:
     latent_channels: int
     in_channels: int
     device: torch.device
+    latent_space: LatentSpace = "SD1"
     sizes: SizeConditioning | None = None
     embeddings: "EmbeddingTable | None" = None
 
@@ -135,7 +138,7 @@ class Checkpoint:
             self.vae.to(torch.float32)
             output = run(value)
         if output.isnan().any():
-            raise NansException("VAE")
+            raise NansException("VAE", self.info.name)
         return output
 
 
@@ -158,12 +161,12 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One row of FAMILIES: how to know a file of the family, and how to load it.
+    """One row of FAMILIES: which kinds of files it loads, and how.
 
     `check` raises what `load` would raise, as far as the header shows it.
     """
 
     name: str
-    detect: Callable[["Header"], bool]
+    detect: Callable[["Kind"], bool]
     check: Callable[["CheckpointInfo", "Header"], object]
     load: Load

@@ -1,15 +1,19 @@
 """The names of one weight in an LDM single file, and in the module that holds it here.
 
-Each function maps a file's name, its part's prefix removed, to the module's name, or to None where
-it belongs to nothing the module has.
+Each function maps a file's name, its part's prefix removed, to the module's name, to UNUSED where
+it is known and of no use, or to None where it belongs to nothing the module has.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
+from .modules import UNUSED, Targets
+
 UNET_FIXED: Mapping[str, str] = {
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
     "input_blocks.0.0": "conv_in",
     "middle_block.0": "mid_block.resnets.0",
     "middle_block.1": "mid_block.attentions.0",
@@ -32,13 +36,20 @@ VAE_ATTENTION: Mapping[str, str] = {
     "v": "to_v",
     "proj_out": "to_out.0",
 }
+TEXT_PROJECTION = "text_projection.weight"
+TEXT_UNUSED = ("embeddings.position_ids", "logit_scale")
+#: parts of a training run that some files keep
+VAE_UNUSED = ("loss.", "model_ema.")
 UNET_BLOCK = re.compile(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)")
 VAE_BLOCK = re.compile(r"(encoder|decoder)\.(down|up)\.(\d+)\.(\w+)\.(.+)")
 VAE_MIDDLE = re.compile(r"(encoder|decoder)\.mid\.(block|attn)_([12])\.(.+)")
 
 
 def unet(name: str, *, layers: int, attention: Sequence[bool]) -> str | None:
-    """Map a UNet's name; `layers` a level, `attention` level by level from the top."""
+    """Map a UNet's name.
+
+    `layers` a level; `attention`, level by level from the full resolution down, on the way up.
+    """
     if found := UNET_BLOCK.fullmatch(name):
         side, block, part, rest = found[1], int(found[2]), int(found[3]), found[4]
         if side == "output":
@@ -77,8 +88,10 @@ def _layer(block: str, layer: int, part: int, rest: str) -> str | None:
     return f"{block}.attentions.{layer}.{rest}" if part == 1 else None
 
 
-def vae(name: str, *, levels: int) -> str | None:
+def vae(name: str, *, levels: int) -> str | Targets | None:
     """Map an autoencoder's name; the decoder counts its levels from the other end."""
+    if name.startswith(VAE_UNUSED):
+        return UNUSED
     if found := VAE_BLOCK.fullmatch(name):
         side, direction, kind, rest = found[1], found[2], found[4], found[5]
         level = int(found[3]) if direction == "down" else levels - 1 - int(found[3])
@@ -94,10 +107,15 @@ def vae(name: str, *, levels: int) -> str | None:
     return name.replace(".norm_out.", ".conv_norm_out.")
 
 
-def text_encoder(name: str) -> str | None:
-    """Map a CLIP text model's name; older tools wrote a `text_model.` level, others did not."""
+def text_encoder(name: str, *, projected: bool = False) -> str | Targets | None:
+    """Map a name of CLIP in transformers' layout, which older tools wrote without `text_model.`.
+
+    The encoder that is `projected` keeps that level, beside which its projection stands.
+    """
     bare = name.removeprefix("text_model.")
-    return None if bare.endswith("position_ids") else bare
+    if bare in TEXT_UNUSED or (bare == TEXT_PROJECTION and not projected):
+        return UNUSED
+    return f"text_model.{bare}" if projected and bare != TEXT_PROJECTION else bare
 
 
 def _shortcut(rest: str) -> str:

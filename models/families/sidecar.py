@@ -1,7 +1,7 @@
 """The `.yaml` beside a checkpoint: what it says wins over what the header shows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,16 @@ import yaml
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 from .base import Prediction
-from .sd15_layout import TextLayout, UnetLayout, VaeLayout
+from .schedule import Schedule
+from .text_layout import TextLayout
+from .unet_layout import Depths, UnetLayout
+from .vae_layout import VaeLayout
 
 MAX_BYTES = 1 << 20
 PREDICTIONS: Mapping[str, Prediction] = {"eps": "epsilon", "v": "v"}
+#: the same in the words of SDXL's code
+SCALINGS: Mapping[str, Prediction] = {"EpsScaling": "epsilon", "VScaling": "v"}
+ACTIVATIONS = ("quick_gelu", "gelu")
 HIGHEST = 1 << 16
 
 
@@ -77,8 +83,11 @@ def read_sidecar(path: Path) -> Section:
     return Section(path=path, name="yaml", values=values).section("model", "params")
 
 
-def prediction(params: Section, detected: Prediction) -> Prediction:
-    """Read what the UNet predicts. Raises UnsupportedCheckpoint."""
+def prediction(params: Section, detected: Prediction | None) -> Prediction | None:
+    """Read what the UNet predicts, in LDM's words or SDXL's. Raises UnsupportedCheckpoint."""
+    scaling = params.section("denoiser_config", "params", "scaling_config").values.get("target")
+    if isinstance(scaling, str) and (named := scaling.rpartition(".")[2]) in SCALINGS:
+        return SCALINGS[named]
     value = params.values.get("parameterization")
     if value is None:
         return detected
@@ -87,6 +96,16 @@ def prediction(params: Section, detected: Prediction) -> Prediction:
             params.path, f"parameterization {value!r}; supported: {', '.join(PREDICTIONS)}"
         )
     return PREDICTIONS[value]
+
+
+def schedule(params: Section, detected: Schedule) -> Schedule:
+    """Apply the yaml to the noise schedule. Raises CorruptCheckpoint."""
+    return replace(
+        detected,
+        start=params.number("linear_start", detected.start),
+        end=params.number("linear_end", detected.end),
+        timesteps=params.whole("timesteps", detected.timesteps),
+    )
 
 
 def unet(params: Section, detected: UnetLayout) -> UnetLayout:
@@ -98,20 +117,34 @@ def unet(params: Section, detected: UnetLayout) -> UnetLayout:
         channels = tuple(width * factor for factor in mult)
     if (resolutions := said.wholes("attention_resolutions")) is not None:
         attention = tuple(1 << level in resolutions for level in range(len(channels)))
-    heads = (said.whole("num_heads", detected.heads[0]),) * len(channels)
+    heads = detected.heads
+    if "num_heads" in said.values or len(heads) != len(channels):
+        heads = (said.whole("num_heads", heads[0]),) * len(channels)
     if said.values.get("num_head_channels", -1) != -1:
         head_width = said.whole("num_head_channels", 1)
         heads = tuple(max(1, width // head_width) for width in channels)
+    layers = said.whole("num_res_blocks", detected.layers)
     return replace(
         detected,
         in_channels=said.whole("in_channels", detected.in_channels),
         out_channels=said.whole("out_channels", detected.out_channels),
         channels=channels,
-        layers=said.whole("num_res_blocks", detected.layers),
-        attention=attention,
+        layers=layers,
+        down=_depths(detected.down, attention, layers),
+        up=_depths(detected.up, attention, layers + 1),
         context_width=said.whole("context_dim", detected.context_width),
         heads=heads,
     )
+
+
+def _depths(detected: Depths, attention: Sequence[bool], layers: int) -> Depths:
+    """Each layer's depth of transformers: as detected, where that is what the yaml says too."""
+    depths: list[tuple[int, ...]] = []
+    for level, has in enumerate(attention):
+        found = detected[level] if level < len(detected) else ()
+        same = any(found) == has and len(found) == layers
+        depths.append(found if same else (int(has),) * layers)
+    return tuple(depths)
 
 
 def vae(params: Section, detected: VaeLayout) -> VaeLayout:
@@ -145,6 +178,16 @@ def text(params: Section) -> TextLayout | None:
     return _text_config(folder / "config.json")
 
 
+def activation(config: Section, usual: str | None) -> str | None:
+    """Read a text encoder's activation. Raises UnsupportedCheckpoint."""
+    value = config.values.get("hidden_act", usual)
+    if value is not None and value not in ACTIVATIONS:
+        raise UnsupportedCheckpoint(
+            config.path, f"activation {value!r}; supported: {', '.join(ACTIVATIONS)}"
+        )
+    return None if value is None else str(value)
+
+
 def _text_config(path: Path) -> TextLayout:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -155,9 +198,6 @@ def _text_config(path: Path) -> TextLayout:
     config = Section(path=path, name="config", values=values)
     config = config.section("text_config") if "text_config" in values else config
     width = config.whole("hidden_size", 768)
-    activation = config.values.get("hidden_act", "quick_gelu")
-    if activation not in ("quick_gelu", "gelu"):
-        raise UnsupportedCheckpoint(path, f"activation {activation!r}; supported: quick_gelu, gelu")
     return TextLayout(
         vocabulary=config.whole("vocab_size", 49408),
         positions=config.whole("max_position_embeddings", 77),
@@ -165,5 +205,5 @@ def _text_config(path: Path) -> TextLayout:
         inner_width=config.whole("intermediate_size", 3072),
         layers=config.whole("num_hidden_layers", 12),
         heads=config.whole("num_attention_heads", 12),
-        activation=activation,
+        activation=activation(config, "quick_gelu"),
     )

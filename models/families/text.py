@@ -13,9 +13,9 @@ from ..errors import ClipSkipOutOfRange
 
 #: vectors [n,D], and the token from which on they stand for the tokens' own
 Inserted = tuple[int, Tensor]
-#: Whose states guide: the layer's that the clip skip says; the last but one's; or the last but
-#: one's unless the clip skip is asked to count here too.
-Layer = Literal["skip", "penultimate", "penultimate or skip"]
+#: Whose states guide: the layer's that the clip skip says; the last's, or the last but one's,
+#: whatever it says; or the last but one's unless the clip skip is asked to count here too.
+Layer = Literal["skip", "last", "penultimate", "penultimate or skip"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +86,8 @@ class ClipEncoder:
 
     def _back(self, clip_skip: int, always_skip: bool) -> int:
         """Counted from the end, the layer whose output is read: 1 is the last one."""
+        if self.layer == "last":
+            return 1
         if self.layer == "penultimate" or (self.layer != "skip" and not always_skip):
             return 2
         layers = self.text_model.config.num_hidden_layers

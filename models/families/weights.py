@@ -1,13 +1,13 @@
 """A checkpoint file's tensors, one at a time."""
 
-import math
+import os
 import pickle
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import RawIOBase
+from io import FileIO
 from pathlib import Path
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ..catalog import PICKLE
 from ..errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint
-from ..header import Header, TensorEntry, read_header
+from ..header import Header, TensorEntry, header_of
+from .filling import Locate, Source
+from .sharing import Stock
 
 # safetensors' names of the element types that weights may have in a file.
 FLOATS: Mapping[str, torch.dtype] = {
@@ -23,6 +25,8 @@ FLOATS: Mapping[str, torch.dtype] = {
     "BF16": torch.bfloat16,
     "F32": torch.float32,
     "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
 }
 # Endings of files that hold pickles.
 PICKLES = (PICKLE, ".pt", ".pth", ".bin")
@@ -44,19 +48,29 @@ DAMAGE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """An open checkpoint file: its header, and its tensors, on the CPU, by name."""
+    """An open checkpoint file: its header, and its tensors, on the CPU, by name.
+
+    With `locate` they can be read straight into place. `stock` has what may be shared with other
+    checkpoints.
+    """
 
     path: Path
     header: Header
     read: Callable[[str], Tensor]
+    locate: Locate | None = None
+    stock: Stock | None = None
 
 
 @contextmanager
-def open_weights(path: Path, *, allow_pickle: bool) -> Iterator[Weights]:
+def open_weights(
+    path: Path, *, allow_pickle: bool, stock: Stock | None = None
+) -> Iterator[Weights]:
     """Open a checkpoint for reading.
 
-    Raises CheckpointNotFound, CorruptCheckpoint, and UnsupportedCheckpoint for a pickle that is
-    not allowed or holds more than tensors.
+    Header and tensors are those of one file, whatever becomes of its name meanwhile; at the end a
+    file that was changed or replaced while it was open is an error. Raises CheckpointNotFound,
+    CorruptCheckpoint, and UnsupportedCheckpoint for a pickle that is not allowed or holds more than
+    tensors.
     """
     if path.suffix.lower() in PICKLES:
         if not allow_pickle:
@@ -64,32 +78,54 @@ def open_weights(path: Path, *, allow_pickle: bool) -> Iterator[Weights]:
         tensors = _unpickle(path)
         yield Weights(path=path, header=_header_of(tensors), read=tensors.__getitem__)
         return
-    header = read_header(path)
     # Read rather than mapped: a file that is cut off or overwritten meanwhile is then an error (a
     # mapped one would end the process), and its pages do not stand in memory beside the tensors.
-    try:
-        file = path.open("rb", buffering=0)
-    except OSError as error:
-        raise CheckpointNotFound(path, f"cannot be opened ({error.strerror})") from error
-    with file:
-        yield Weights(path=path, header=header, read=partial(_read, path, file, header))
+    with _opened(path) as file:
+        before = _state(os.fstat(file.fileno()))
+        header = _header(path, file)
+        source = Source(path=path, descriptor=file.fileno())
+        yield Weights(
+            path=path,
+            header=header,
+            read=partial(_read, source, header),
+            locate=lambda name: (source, header.tensors[name].position),
+            stock=stock,
+        )
+        try:
+            same = _state(os.fstat(file.fileno())) == before == _state(path.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise CorruptCheckpoint(path, "the file was changed or replaced while it was read")
 
 
-def _read(path: Path, file: RawIOBase, header: Header, name: str) -> Tensor:
-    """Read one tensor of a supported type. Raises CorruptCheckpoint."""
-    entry = header.tensors[name]
-    dtype = FLOATS[entry.dtype]
-    content = torch.empty(math.prod(entry.shape) * dtype.itemsize, dtype=torch.uint8)
-    rest = content.numpy().data
+def _opened(path: Path) -> FileIO:
     try:
-        file.seek(entry.position)
-        while len(rest) and (count := file.readinto(rest)):
-            rest = rest[count:]
+        return FileIO(path)
+    except FileNotFoundError as error:
+        raise CheckpointNotFound(path, "no such file") from error
     except OSError as error:
         raise CorruptCheckpoint(path, f"cannot be read ({error.strerror})") from error
-    if len(rest):
-        raise CorruptCheckpoint(path, "the file was cut off while it was read")
-    return content.view(dtype).reshape(entry.shape)
+
+
+def _header(path: Path, file: FileIO) -> Header:
+    try:
+        return header_of(path, file)
+    except OSError as error:
+        raise CorruptCheckpoint(path, f"cannot be read ({error.strerror})") from error
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    """What tells one state of a file from another: which file, its length, its last change."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read(source: Source, header: Header, name: str) -> Tensor:
+    """Read one tensor of a supported type. Raises CorruptCheckpoint."""
+    entry = header.tensors[name]
+    content = torch.empty(entry.shape, dtype=FLOATS[entry.dtype])
+    source.read(entry.position, content)
+    return content
 
 
 def _unpickle(path: Path) -> dict[str, Tensor]:

@@ -1,51 +1,35 @@
 """Puts networks on a loaded checkpoint's weights, and takes them off again."""
 
-import os
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
 from types import MappingProxyType
 
 import structlog
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import CheckpointError
 from ..families.base import Checkpoint
-from ..folders import printable
-from .changes import Change, Misfit, change_of, check
-from .files import NetworkInfo, NetworkUse
+from .changes import Change, Factors
+from .files import NetworkUse
+from .fitted import Fitted, Fitter, Version, version_of
 from .names import Place, places
-from .reading import NetworkFile, read_network
+from .originals import Original, begin, finish, keep, put_back
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version:
-    """A file as it is on the disk; another size or time of change means another file."""
-
-    path: Path
-    size: int
-    mtime_ns: int
+#: what the networks of one prompt may hold together
+MAX_WORN_BYTES = 8 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Network:
-    """A file's changes that fit the checkpoint, and its embeddings."""
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A change that a module wears, and how strongly."""
 
-    changes: Mapping[Place, Change]
-    embeddings: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Original:
-    """A module's parameters, on the CPU, as the checkpoint has them."""
-
-    weight: Tensor
-    bias: Tensor | None
+    change: Change
+    strength: float
+    dyn_dim: int | None
 
 
 class Adapters:
@@ -56,21 +40,32 @@ class Adapters:
 
     def __init__(self, checkpoint: Checkpoint, *, allow_pickle: bool = False) -> None:
         """Begin with a bare checkpoint."""
-        self._checkpoint = checkpoint
-        self._allow_pickle = allow_pickle
-        self._places = places(checkpoint)
-        self._worn: tuple[tuple[NetworkUse, _Version | None], ...] = ()
-        self._loaded: OrderedDict[_Version, _Network] = OrderedDict()
-        self._originals: dict[Place, _Original] = {}
-        self._embeddings: Mapping[str, Tensor] = MappingProxyType({})
+        self._fitter = Fitter(checkpoint.family, places(checkpoint), allow_pickle=allow_pickle)
+        #: None while the weights are neither the checkpoint's own nor what was wanted last
+        self._worn: tuple[tuple[NetworkUse, Version | None], ...] | None = ()
+        self._terms: dict[Place, tuple[_Term, ...]] = {}
+        self._originals: dict[Place, Original] = {}
+        self._embeddings: Mapping[str, tuple[Tensor, ...]] = MappingProxyType({})
+        self._notes: tuple[str, ...] = ()
 
     @property
-    def embeddings(self) -> Mapping[str, Tensor]:
-        """Vectors [n, width], on the CPU, of the embeddings inside the networks worn, by name.
+    def embeddings(self) -> Mapping[str, tuple[Tensor, ...]]:
+        """For each text encoder the vectors [n, width] of the embeddings inside the networks worn.
 
-        Of two of one name the first counts. They may be of another width than the text encoder.
+        By name, on the CPU. Of two of one name the first counts. They may be of other widths than
+        the text encoders.
         """
         return self._embeddings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be put on of the networks worn, for the client, in a line each."""
+        return self._notes
+
+    @property
+    def nbytes(self) -> int:
+        """The memory held beside the checkpoint's own: networks, and originals of weights."""
+        return self._fitter.nbytes + sum(each.nbytes for each in self._originals.values())
 
     @torch.inference_mode()
     def wear(self, uses: tuple[NetworkUse, ...], *, keep: int = 0) -> None:
@@ -83,143 +78,110 @@ class Adapters:
         module that its file does not fit (a network for another kind of model). Should anything
         else fail, the weights are the checkpoint's own.
         """
-        wanted = tuple((use, _version(use.network.path)) for use in uses)
+        wanted = tuple((use, version_of(use.network.path)) for use in uses)
         if wanted == self._worn:
             return
         started = time.perf_counter()
-        loaded = [(use, self._network(use.network, version)) for use, version in wanted]
-        networks = [(use, network) for use, network in loaded if network is not None]
-        self._worn, self._embeddings = (), MappingProxyType({})
-        self._put_on(networks)
-        self._worn = wanted
+        self._worn, self._embeddings, self._notes = None, MappingProxyType({}), ()
+        fitted, notes = self._fitted(wanted)
+        changed = self._put_on(_terms(fitted))
+        self._worn, self._notes = wanted, notes
         bundled = {
-            name: part for _, network in networks[::-1] for name, part in network.embeddings.items()
+            name: part for _, network in fitted[::-1] for name, part in network.embeddings.items()
         }
         self._embeddings = MappingProxyType(bundled)
-        self._forget({version for _, version in wanted if version is not None}, keep)
+        self._fitter.forget({version for _, version in wanted if version is not None}, keep)
         seconds = round(time.perf_counter() - started, 3)
-        log.info("networks put on", names=[use.network.name for use in uses], seconds=seconds)
+        names = [use.network.name for use in uses]
+        log.info("networks put on", names=names, modules=changed, seconds=seconds)
 
-    def _network(self, info: NetworkInfo, version: _Version | None) -> _Network | None:
-        if version is not None and version in self._loaded:
-            self._loaded.move_to_end(version)
-            return self._loaded[version]
-        try:
-            file = read_network(info.path, allow_pickle=self._allow_pickle)
-        except CheckpointError as error:
-            log.warning("network left out", path=printable(info.path), reason=error.reason)
-            return None
-        network = self._fitting(info, file)
-        if version is not None:
-            self._loaded[version] = network
-        return network
-
-    def _fitting(self, info: NetworkInfo, file: NetworkFile) -> _Network:
-        """Keep what fits the checkpoint; say once what does not."""
-        changes: dict[Place, Change] = {}
-        misfits: list[str] = []
-        for target, parts in file.changes.items():
-            place = self._places.get(target)
-            if place is None:
-                misfits.append(f"{target}: the model has no such module")
+    def _fitted(
+        self, wanted: Iterable[tuple[NetworkUse, Version | None]]
+    ) -> tuple[list[tuple[NetworkUse, Fitted]], tuple[str, ...]]:
+        """What fits of the files, and notes of what does not."""
+        fitted: list[tuple[NetworkUse, Fitted]] = []
+        notes: dict[str, None] = {}
+        held: dict[int, int] = {}
+        for use, version in wanted:
+            network = self._fitter.fit(use.network, version)
+            held[id(network)] = network.nbytes
+            if sum(held.values()) > MAX_WORN_BYTES:
+                reason = f"the networks before it take most of {MAX_WORN_BYTES >> 30} GiB"
+                notes[f"lora {use.network.name!r} left out: {reason}"] = None
+                del held[id(network)]
+                self._fitter.drop(version)
                 continue
-            try:
-                change = change_of(parts)
-                check(change, *_shapes(place.module))
-            except Misfit as error:
-                misfits.append(f"{place.name}: {error}")
-            else:
-                changes[place] = change
-        if misfits or file.unknown:
-            log.warning(
-                "network fits only in part" if changes else "network does not fit this checkpoint",
-                name=info.name,
-                modules_changed=len(changes),
-                modules_left_out=len(misfits),
-                unknown_keys=len(file.unknown),
-                first=(misfits or file.unknown)[0],
-            )
-        return _Network(changes=changes, embeddings=file.embeddings)
+            fitted.append((use, network))
+            notes |= dict.fromkeys(network.notes)
+        return fitted, tuple(notes)
 
-    def _put_on(self, networks: list[tuple[NetworkUse, _Network]]) -> None:
-        wanted: dict[Place, list[tuple[NetworkUse, Change]]] = {}
-        for use, network in networks:
-            for place, change in network.changes.items():
-                if _strength(use, place) != 0:
-                    wanted.setdefault(place, []).append((use, change))
+    def _put_on(self, wanted: Mapping[Place, tuple[_Term, ...]]) -> int:
+        """Change the modules whose terms are others than now; gives how many those were."""
+        changed = 0
         done = False
         try:
             for place in self._originals.keys() - wanted.keys():
                 self._restore(place)
-            for place, changes in wanted.items():
-                self._change(place, changes)
+            for place, terms in wanted.items():
+                if self._terms.get(place) != terms:
+                    self._change(place, terms)
+                    changed += 1
             done = True
         finally:
             if not done:
                 for place in list(self._originals):
                     self._restore(place)
+                self._worn = ()
+        return changed
 
-    def _change(self, place: Place, changes: list[tuple[NetworkUse, Change]]) -> None:
-        module, device = place.module, self._checkpoint.device
+    def _change(self, place: Place, terms: tuple[_Term, ...]) -> None:
+        self._terms.pop(place, None)
         original = self._originals.get(place)
+        first = original is None
         if original is None:
-            original = self._originals[place] = _backup(module)
-        weight = original.weight.to(device, torch.float32)
-        bias = None if original.bias is None else original.bias.to(device, torch.float32)
-        for use, change in changes:
-            moved, strength = change.on(device), _strength(use, place)
-            weight = weight + strength * moved.of_weight(weight, use.dyn_dim)
-            if (added := moved.of_bias()) is not None:
-                bias = strength * added if bias is None else bias + strength * added
-        _set(module, weight, bias)
+            # Text encoders may share their memory with other checkpoints' (`families.sharing`).
+            original = keep(place.module, aside=place.in_text_encoder)
+            self._originals[place] = original
+        weight, bias = begin(place.module, original, first=first)
+        for term in terms:
+            if (added := term.change.of_bias()) is not None:
+                added = term.strength * added.to(weight.device, weight.dtype)
+                bias = added if bias is None else bias.add_(added)
+        for product, each in groupby(terms, lambda term: term.change.is_product(weight.shape)):
+            if product and weight.is_contiguous():
+                _add_products(weight, [_product(term, weight) for term in each])
+            else:
+                for term in each:
+                    moved = term.change.on(weight.device)
+                    moved.add_to(weight, term.strength, term.dyn_dim)
+        finish(place.module, original, weight, bias)
+        self._terms[place] = terms
 
     def _restore(self, place: Place) -> None:
-        original = self._originals[place]
-        _set(place.module, original.weight, original.bias)
+        put_back(place.module, self._originals[place])
         del self._originals[place]
-
-    def _forget(self, worn: set[_Version], keep: int) -> None:
-        idle = [version for version in self._loaded if version not in worn]
-        for version in idle[: max(0, len(idle) - keep)]:
-            del self._loaded[version]
+        self._terms.pop(place, None)
 
 
-def _strength(use: NetworkUse, place: Place) -> float:
-    return use.text_weight if place.in_text_encoder else use.unet_weight
+def _terms(fitted: Iterable[tuple[NetworkUse, Fitted]]) -> Mapping[Place, tuple[_Term, ...]]:
+    """By module, what it is to wear."""
+    wanted: dict[Place, tuple[_Term, ...]] = {}
+    for use, network in fitted:
+        for place, change in network.changes.items():
+            strength = use.text_weight if place.in_text_encoder else use.unet_weight
+            if strength != 0:
+                term = _Term(change, strength, use.dyn_dim)
+                wanted[place] = (*wanted.get(place, ()), term)
+    return wanted
 
 
-def _version(path: Path) -> _Version | None:
-    """How the file is now; None where it has gone."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return _Version(path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+def _product(term: _Term, weight: Tensor) -> Factors:
+    up, down = term.change.on(weight.device).factors(term.dyn_dim)
+    return up * term.strength, down
 
 
-def _shapes(module: nn.Module) -> tuple[torch.Size, torch.Size | None]:
-    """The shapes of a module's weight and of the bias that it has or could have."""
-    weight = module.get_parameter("weight").shape
-    return weight, (weight[:1] if "bias" in module._parameters else None)
-
-
-def _backup(module: nn.Module) -> _Original:
-    bias = module._parameters.get("bias")
-    return _Original(
-        weight=module.get_parameter("weight").to("cpu", copy=True),
-        bias=None if bias is None else bias.to("cpu", copy=True),
-    )
-
-
-def _set(module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    """Write a module's parameters in place, in its own dtype; without `bias` it has none."""
-    module.get_parameter("weight").copy_(weight)
-    if bias is not None and module._parameters["bias"] is None:
-        like = module.get_parameter("weight")
-        module.register_parameter(
-            "bias", nn.Parameter(bias.to(like.device, like.dtype), requires_grad=False)
-        )
-    elif bias is not None:
-        module.get_parameter("bias").copy_(bias)
-    elif module._parameters.get("bias") is not None:
-        module.register_parameter("bias", None)
+def _add_products(weight: Tensor, products: list[Factors]) -> None:
+    """Add the products of matrices to a weight in one pass over it."""
+    up = torch.cat([up for up, _ in products], dim=1)
+    down = torch.cat([down for _, down in products])
+    weight.view(len(weight), -1).addmm_(up, down)

@@ -5,6 +5,7 @@ convolutions, LoHa and LoKr (LyCORIS, 2309.14859), IA3 (2205.05638), GLoRA (2306
 (2306.07280), BOFT (2311.06243), DoRA (2402.09353).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,10 +17,17 @@ from torch.nn.functional import pad
 NUMBERS = ("alpha", "scale", "on_input")
 #: the input channels that networks know, where the model's first layer has more (inpainting)
 LATENT_CHANNELS = 4
+#: a part may be larger than this in no dimension, but where the module itself is
+MAX_DIMENSION = 4096
 _MAX_DIMENSIONS = 8
 _SMALL = 1e-8
+_BIASES = ("diff_b", "b_norm")
+# Parts that have a row for each of the module's outputs, and those that all outputs share.
+_BY_OUTPUT = frozenset({"up", "diff", "diff_b", "hada_w1_a", "hada_w2_a", "magnitude"})
+_SHARED = frozenset({"down", "hada_w1_b", "hada_w2_b", "alpha", "scale"})
 
 Parts = Mapping[str, Tensor]
+Factors = tuple[Tensor, Tensor]
 
 
 class Misfit(ValueError):
@@ -41,6 +49,24 @@ class Change:
         }
         return replace(self, parts=moved)
 
+    def add_to(self, weight: Tensor, strength: float, dyn_dim: int | None = None) -> None:
+        """Add the change to a float32 weight in place; parts as `on` gives them. Raises Misfit."""
+        weight.add_(self.of_weight(weight, dyn_dim), alpha=strength)
+
+    def is_product(self, shape: torch.Size) -> bool:
+        """Whether all that is added to a weight of this shape is the product of `factors`."""
+        if self.kind.factors is None or not self.parts.keys() <= {"up", "down", *_BIASES}:
+            return False
+        up, down = self.parts["up"].shape, self.parts["down"].shape
+        inner = up[1:].numel() == down[0] if up and down else False
+        return inner and up[0] == shape[0] and down[1:].numel() == shape[1:].numel()
+
+    def factors(self, dyn_dim: int | None = None) -> Factors:
+        """The two matrices, at strength 1, in the dtype of the parts."""
+        assert self.kind.factors is not None
+        up, down = self.kind.factors(self, dyn_dim)
+        return up * self._scale(), down
+
     def of_weight(self, weight: Tensor, dyn_dim: int | None = None) -> Tensor:
         """What is added to `weight` (float32) at strength 1, in its shape.
 
@@ -56,7 +82,7 @@ class Change:
 
     def of_bias(self) -> Tensor | None:
         """What is added to the module's bias at strength 1, if anything."""
-        return self.parts.get("diff_b", self.parts.get("b_norm"))
+        return next((self.parts[name] for name in _BIASES if name in self.parts), None)
 
     def _scale(self) -> float:
         """`scale`, or alpha over the rank, or 1."""
@@ -70,13 +96,30 @@ class Change:
 class Kind:
     """A kind of change: the parts it is known by, its formula, and its rank.
 
-    One of the sets in `known_by` must be there. `rank` is None where alpha does not scale.
+    One of the sets in `known_by` must be there. `rank` is None where alpha does not scale;
+    `factors` gives the two matrices whose product the formula is, where it is one.
     """
 
     name: str
     known_by: tuple[frozenset[str], ...]
     delta: Callable[[Change, Tensor, int | None], Tensor]
     rank: Callable[[Parts], int | None] | None = None
+    factors: Callable[[Change, int | None], Factors] | None = None
+
+
+def rows_of(parts: Parts, count: int) -> tuple[Parts, ...]:
+    """A change of `count` modules held as one, as a change of each. Raises Misfit."""
+    known = parts.keys() & _BY_OUTPUT
+    if not known or known | (parts.keys() & _SHARED) != parts.keys():
+        raise Misfit(f"{count} modules in one cannot be changed by {', '.join(sorted(parts))}")
+    for name in known:
+        if not parts[name].dim() or len(parts[name]) % count:
+            raise Misfit(f"its {name} {tuple(parts[name].shape)} is not {count} modules high")
+    split = {name: parts[name].chunk(count) for name in known}
+    return tuple(
+        {name: split[name][i] if name in split else part for name, part in parts.items()}
+        for i in range(count)
+    )
 
 
 def change_of(parts: Parts) -> Change:
@@ -95,6 +138,8 @@ def change_of(parts: Parts) -> Change:
             if part.numel() != 1:
                 raise Misfit(f"its {name} is not one number")
             numbers[name] = float(part.item())
+            if not math.isfinite(numbers[name]):
+                raise Misfit(f"its {name} is {numbers[name]}")
     return Change(kind=kind, parts=rest, numbers=numbers)
 
 
@@ -103,10 +148,14 @@ def check(change: Change, weight: torch.Size, bias: torch.Size | None) -> None:
 
     `bias` is None where the module can have none. Raises Misfit.
     """
+    for name, part in change.parts.items():
+        _check_part(name, part, max(MAX_DIMENSION, weight[0], weight.numel() // weight[0]))
     added = change.of_bias()
     if added is not None and (bias is None or added.shape != bias):
         raise Misfit(f"its bias has the shape {tuple(added.shape)}")
     parts = dict(change.parts)
+    if change.is_product(weight):
+        return
     if (sparse := parts.pop("bias", None)) is not None and sparse.numel() != weight.numel():
         raise Misfit(f"its sparse part has the shape {tuple(sparse.shape)}")
     meta = torch.device("meta")
@@ -115,6 +164,17 @@ def check(change: Change, weight: torch.Size, bias: torch.Size | None) -> None:
         replace(change, parts=parts).on(meta).of_weight(torch.empty(weight, device=meta))
     except (RuntimeError, IndexError) as error:
         raise Misfit(f"{_described(parts)} do not go together") from error
+
+
+def _check_part(name: str, part: Tensor, largest: int) -> None:
+    """Refuse what would cost much and change little, or all. Raises Misfit."""
+    if not part.numel():
+        raise Misfit(f"its {name} {tuple(part.shape)} is empty")
+    if max(part.shape, default=1) > largest:
+        raise Misfit(f"its {name} {tuple(part.shape)} has more than {largest} in a dimension")
+    values = part.coalesce().values() if part.is_sparse else part
+    if not values.is_meta and not bool(values.float().isfinite().all()):
+        raise Misfit(f"its {name} has infinite numbers, or some that are none")
 
 
 def _shaped(delta: Tensor, shape: torch.Size) -> Tensor:
@@ -153,7 +213,13 @@ def _magnitude(parts: Parts, shape: torch.Size) -> Tensor | None:
     if (per_output := parts.get("magnitude")) is not None:
         return per_output.reshape(-1, *[1] * (len(shape) - 1))
     norms = parts.get("dora_scale")
-    return None if norms is None else norms.reshape(*norms.shape, *[1] * (len(shape) - norms.dim()))
+    if norms is None:
+        return None
+    sizes = list(norms.shape)
+    while len(sizes) > len(shape) and sizes[-1] == 1:
+        # made for a convolution of one pixel, which is a linear layer here
+        sizes.pop()
+    return norms.reshape(*sizes, *[1] * (len(shape) - len(sizes)))
 
 
 def _with_norms(weight: Tensor, norms: Tensor) -> Tensor:
@@ -176,10 +242,15 @@ def _product(a: Tensor, b: Tensor, core: Tensor | None) -> Tensor:
 
 
 def _lora(change: Change, _weight: Tensor, dyn_dim: int | None) -> Tensor:
-    up, down = change.parts["up"].flatten(1), change.parts["down"].flatten(1)
+    up, down = _lora_factors(change, None if "mid" in change.parts else dyn_dim)
     if "mid" in change.parts:
         return torch.einsum("nm...,in,mj->ij...", change.parts["mid"], up, down)
-    return up[:, :dyn_dim] @ down[:dyn_dim]
+    return up @ down
+
+
+def _lora_factors(change: Change, dyn_dim: int | None) -> Factors:
+    up, down = change.parts["up"].flatten(1), change.parts["down"].flatten(1)
+    return up[:, :dyn_dim], down[:dyn_dim]
 
 
 def _loha(change: Change, _weight: Tensor, _dyn_dim: int | None) -> Tensor:
@@ -276,6 +347,7 @@ KINDS: tuple[Kind, ...] = (
         known_by=(_set("up", "down"),),
         delta=_lora,
         rank=lambda parts: parts["down"].shape[0],
+        factors=_lora_factors,
     ),
     Kind(
         name="LoHa",

@@ -1,23 +1,22 @@
 """Which extra networks there are, and what each may be called; torch-free."""
 
-import hashlib
 import json
 import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import structlog
 
 from ..catalog import PICKLE, SAFETENSORS
 from ..errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
-from ..folders import is_text, printable, walk
-from ..hashing import HashCache
+from ..folders import Found, Stamp, is_text, printable
+from ..hashing import HashCache, OnBytes, Unhashed, sha256
 from ..header import LENGTH_BYTES, Header, read_header
+from ..watched import Watched
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +32,10 @@ FIRST_SHOWN = (
     "ss_num_train_images",
     "ss_tag_frequency",
 )
+#: the fact that is the hash of a network's weights without their header
+PAYLOAD = "payload"
+#: the fact that a network's header is sound; its value is what the trainer claims
+_SOUND = "network"
 _HASH = re.compile(r"[0-9a-fA-F]{12,}")
 
 
@@ -40,13 +43,15 @@ _HASH = re.compile(r"[0-9a-fA-F]{12,}")
 class NetworkInfo:
     """A network file as clients see it.
 
-    `alias` is the name its trainer gave it; `short_hash` the twelve digits infotexts show, None
-    until the file was hashed; it does not tell two networks apart.
+    `alias` is the name its trainer gave it. One that was written since has another `stamp`.
+    `short_hash` are the twelve digits infotexts show, None until the file was hashed; they do not
+    tell two networks apart.
     """
 
     path: Path
     name: str
     alias: str
+    stamp: Stamp | None = None
     short_hash: str | None = field(default=None, compare=False)
 
 
@@ -63,83 +68,76 @@ class NetworkUse:
     dyn_dim: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """A file as it was when it had this size and time of change; damaged where `info` is None."""
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What a trainer wrote into a file of its name and its hash; the hash may be empty."""
 
-    size: int
-    mtime_ns: int
-    info: NetworkInfo | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    alias: str | None
+    digest: str
+
+    @classmethod
+    def parse(cls, text: str) -> "_Claims":
+        digest, named, alias = text.partition(" ")
+        return cls(alias if named else None, digest)
+
+    def text(self) -> str:
+        return self.digest if self.alias is None else f"{self.digest} {self.alias}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
-    """One consistent view of the folders."""
+    """One consistent view of the folders: of `files`, with the hashes of that `version`."""
 
-    entries: Mapping[str, tuple[NetworkInfo, Mapping[str, str]]]
-    by_alias: Mapping[str, NetworkInfo]
+    files: Mapping[Found, _Claims | None] | None = None
+    version: int = -1
+    by_name: Mapping[str, NetworkInfo] = field(default_factory=dict)
+    by_alias: Mapping[str, NetworkInfo] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, entries: Mapping[str, tuple[NetworkInfo, Mapping[str, str]]]) -> "_Index":
-        infos = [info for info, _ in entries.values()]
-        claims = Counter(info.alias for info in infos)
-        by_alias = {
-            info.alias: info
-            for info in infos
-            if claims[info.alias] == 1 and info.alias.lower() != RESERVED_ALIAS
-        }
-        return cls(entries=entries, by_alias=by_alias)
+    def find(self, name: str) -> NetworkInfo | None:
+        return self.by_name.get(name) or self.by_alias.get(name)
 
 
 class NetworkCatalog:
-    """The network files of some folders; look-ups see one scan's result as a whole.
+    """The network files of some folders as they are now; safe for several threads.
 
-    `hashes` must be a cache of its own: it holds the hashes of the files' payloads. Names only ever
-    select among the files found: no path is made from what a client sends.
+    Every look-up notices files that came or went, at the price of a `stat` a folder, and whether
+    the file it finds was written since. Names only ever select among the files found: no path is
+    made from what a client sends.
     """
 
     def __init__(
         self, dirs: Sequence[Path], *, hashes: HashCache, hashing: bool, allow_pickle: bool
     ) -> None:
         self.allow_pickle = allow_pickle
-        self._roots = tuple(Path(os.path.abspath(root)) for root in dirs)
         self._hashes = hashes
         self._hashing = hashing
-        self._seen: Mapping[Path, _Entry] = MappingProxyType({})
-        self._index = _Index.of({})
-        self._lock = threading.Lock()
+        self._files = Watched(
+            tuple(Path(os.path.abspath(root)) for root in dirs),
+            endings=(SAFETENSORS, *(PICKLES if allow_pickle else ())),
+            read=self._read,
+        )
+        self._index = _Index()
+        self._metadata: Mapping[Found, Mapping[str, str]] = {}
+        self._hash_lock = threading.Lock()
 
     def scan(self) -> None:
-        """Look at the folders again; a file that has not changed since is not opened.
+        """Look at every file again, also for what was written in place.
 
         A damaged file costs one warning and is left out. Of two files of one name the last counts.
         """
-        with self._lock:
-            seen: dict[Path, _Entry] = {}
-            found: dict[str, tuple[NetworkInfo, Mapping[str, str]]] = {}
-            for path in self._candidates():
-                entry = self._entry(path)
-                if entry is None:
-                    continue
-                seen[path] = entry
-                if entry.info is not None:
-                    found[entry.info.name] = entry.info, entry.metadata
-            self._seen = seen
-            self._index = _Index.of(found)
+        self._files.look(closely=True)
+        self._now()
 
     def networks(self) -> tuple[NetworkInfo, ...]:
         """List the files folder by folder, in natural order."""
-        return tuple(info for info, _ in self._index.entries.values())
+        return tuple(self._now().by_name.values())
 
     def find(self, name: str) -> NetworkInfo | None:
         """Look up a file by its stem, else by the alias its trainer gave it; exactly.
 
         An alias that two files claim finds neither.
         """
-        index = self._index
-        named = index.entries.get(name)
-        return named[0] if named is not None else index.by_alias.get(name)
+        return self._fresh(lambda index: index.find(name))
 
     def with_hash(self, short_hash: str) -> NetworkInfo | None:
         """Look up a file by its short hash, among those whose hash is known by now."""
@@ -153,91 +151,134 @@ class NetworkCatalog:
         """
         if not self._hashing or info.short_hash is not None:
             return info
-        with self._lock:
-            named = self._index.entries.get(info.name)
-            if named is not None and named[0] == info and named[0].short_hash is not None:
-                return named[0]
-            digest = self._compute(info.path)
-            if digest is None:
+        with self._hash_lock:
+            try:
+                digest = self._hashes.known(info.path, payload_sha256, PAYLOAD)
+            except OSError as error:
+                path, reason = printable(info.path), error.strerror
+                log.warning("network not hashed", path=path, reason=reason)
                 return info
-            hashed = replace(info, short_hash=digest[:SHORT_HASH_DIGITS])
-            self._remember(hashed)
-        return hashed
+        return replace(info, short_hash=digest[:SHORT_HASH_DIGITS])
+
+    def unhashed(self) -> tuple[Unhashed, ...]:
+        """Tell which files no hash is known of, and none is claimed."""
+        if not self._hashing:
+            return ()
+        return tuple(
+            Unhashed(path=info.path, stamp=info.stamp, fact=PAYLOAD, read=_passing_sha256)
+            for info in self.networks()
+            if info.short_hash is None and info.stamp is not None
+        )
 
     def listing(self) -> tuple[dict[str, object], ...]:
-        """Give name, alias, path and metadata of each network, as clients list them."""
+        """Give name, alias, path and metadata of each network, as clients list them.
+
+        The first time the headers are read that an earlier run has read.
+        """
+        listed = self.networks()
+        known = self._metadata
+        found = {Found(info.path, info.stamp): info for info in listed}
+        metadata = {file: known[file] if file in known else _metadata(file) for file in found}
+        self._metadata = metadata
         return tuple(
             {
                 "name": info.name,
                 "alias": info.alias,
                 "path": str(info.path),
-                "metadata": _shown(metadata),
+                "metadata": _shown(metadata[file]),
             }
-            for info, metadata in self._index.entries.values()
+            for file, info in found.items()
         )
 
-    def _candidates(self) -> Iterator[Path]:
-        for root in self._roots:
-            for path in walk(root):
-                suffix = path.suffix.lower()
-                if suffix == SAFETENSORS or (suffix in PICKLES and self.allow_pickle):
-                    yield path
+    def _fresh(self, find: Callable[[_Index], NetworkInfo | None]) -> NetworkInfo | None:
+        """What `find` finds; found anew where that file was written since the folders changed."""
+        info = find(self._now())
+        if info is None or self._files.recheck(info.path, info.stamp):
+            return info
+        return find(self._now())
 
-    def _entry(self, path: Path) -> _Entry | None:
-        """The file as it was seen last, where it is still the same, or as it is now."""
-        try:
-            stat = path.stat()
-        except OSError as error:
-            _warn_skipped(path, f"cannot be read ({error.strerror})")
-            return None
-        known = self._seen.get(path)
-        if known is not None and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            return known
-        entry = _Entry(size=stat.st_size, mtime_ns=stat.st_mtime_ns)
-        try:
-            metadata = _header(path).metadata
-        except CheckpointError as error:
-            _warn_skipped(path, error.reason)
-            return entry
-        return replace(entry, info=self._info(path, metadata), metadata=metadata)
+    def _now(self) -> _Index:
+        """The index of the folders and hashes as they are now."""
+        files = self._files.look()
+        version = self._hashes.version if self._hashing else 0
+        index = self._index
+        if index.files is not files or index.version != version:
+            self._index = index = self._indexed(files, version)
+        return index
 
-    def _info(self, path: Path, metadata: Mapping[str, str]) -> NetworkInfo:
-        digest = metadata.get("sshs_model_hash", "")
-        if not _HASH.fullmatch(digest):
-            digest = (self._hashes.get(path) or "") if self._hashing else ""
+    def _indexed(self, files: Mapping[Found, _Claims | None], version: int) -> _Index:
+        by_name: dict[str, NetworkInfo] = {}
+        for file, claims in files.items():
+            if claims is not None:
+                info = self._info(file, claims)
+                by_name[info.name] = info
+        claimed = Counter(info.alias for info in by_name.values())
+        by_alias = {
+            info.alias: info
+            for info in by_name.values()
+            if claimed[info.alias] == 1 and info.alias.lower() != RESERVED_ALIAS
+        }
+        return _Index(files=files, version=version, by_name=by_name, by_alias=by_alias)
+
+    def _info(self, file: Found, claims: _Claims) -> NetworkInfo:
+        digest = claims.digest
+        if not digest and self._hashing and file.stamp is not None:
+            digest = self._hashes.told(file.path, file.stamp, PAYLOAD) or ""
         return NetworkInfo(
-            path=path,
-            name=path.stem,
-            alias=_unicode(metadata.get("ss_output_name", path.stem)),
+            path=file.path,
+            name=file.path.stem,
+            alias=file.path.stem if claims.alias is None else claims.alias,
+            stamp=file.stamp,
             short_hash=digest[:SHORT_HASH_DIGITS] or None,
         )
 
-    def _compute(self, path: Path) -> str | None:
+    def _read(self, files: Sequence[Found]) -> list[_Claims | None]:
+        """What each file that is a sound network claims to be."""
+        with self._hashes.together():
+            return [self._claims(file) for file in files]
+
+    def _claims(self, file: Found) -> _Claims | None:
+        told = file.stamp and self._hashes.told(file.path, file.stamp, _SOUND)
+        if told is not None:
+            return _Claims.parse(told)
         try:
-            return self._hashes.known(path, payload_sha256)
-        except OSError as error:
-            log.warning("network not hashed", path=printable(path), reason=error.strerror)
+            metadata = _header(file.path).metadata
+        except CheckpointError as error:
+            _warn_skipped(file.path, error.reason)
             return None
+        alias, digest = metadata.get("ss_output_name"), metadata.get("sshs_model_hash", "")
+        claims = _Claims(
+            alias=None if alias is None else _unicode(alias),
+            digest=digest if _HASH.fullmatch(digest) else "",
+        )
+        if file.stamp is not None:
+            self._hashes.put(file.path, file.stamp, claims.text(), _SOUND)
+        return claims
 
-    def _remember(self, hashed: NetworkInfo) -> None:
-        seen, entries = dict(self._seen), dict(self._index.entries)
-        if (entry := seen.get(hashed.path)) is not None:
-            seen[hashed.path] = replace(entry, info=hashed)
-        if (named := entries.get(hashed.name)) is not None and named[0] == hashed:
-            entries[hashed.name] = hashed, named[1]
-        self._seen, self._index = seen, _Index.of(entries)
 
-
-def payload_sha256(path: Path) -> str:
+def payload_sha256(path: Path, on_bytes: OnBytes | None = None, *, passing: bool = False) -> str:
     """Hash a safetensors file without its header, another file as a whole. Raises OSError.
 
     So the hash outlives a change of the metadata (kohya's `sshs_model_hash`).
     """
-    with path.open("rb") as file:
-        if path.suffix.lower() == SAFETENSORS:
+    start = 0
+    if path.suffix.lower() == SAFETENSORS:
+        with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            file.seek(min(LENGTH_BYTES + length, os.fstat(file.fileno()).st_size))
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            start = min(LENGTH_BYTES + length, os.fstat(file.fileno()).st_size)
+    return sha256(path, on_bytes, start=start, passing=passing)
+
+
+def _passing_sha256(path: Path, on_bytes: OnBytes) -> str:
+    return payload_sha256(path, on_bytes, passing=True)
+
+
+def _metadata(file: Found) -> Mapping[str, str]:
+    """A file's metadata; none where it cannot be read any more."""
+    try:
+        return _header(file.path).metadata
+    except CheckpointError:
+        return {}
 
 
 def _header(path: Path) -> Header:

@@ -1,7 +1,8 @@
 """What a key of a network file names: a module of the checkpoint, and a part of its change.
 
 Trainers spell both in many ways: kohya's scripts and LyCORIS write the module's name with
-underscores, in diffusers' or in LDM's layout; diffusers and peft write it with dots.
+underscores, in diffusers' or in LDM's layout; diffusers and peft write it with dots. OpenCLIP's
+text encoders are called by the names of transformers or by their own.
 """
 
 import re
@@ -12,6 +13,7 @@ from torch import nn
 
 from ..families.base import Checkpoint
 from ..families.ldm_keys import RESNET, UNET_FIXED
+from ..families.text import ClipEncoder
 
 #: each part's name here, and how files end the keys that hold it
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -85,6 +87,24 @@ _TEXT_ATTENTION: Mapping[str, str] = {
     "v_proj": "to_v",
     "out_proj": "to_out.0",
 }
+_LDM_NAMES: Mapping[str, str] = {
+    **UNET_FIXED,
+    "label_emb.0.0": "add_embedding.linear_1",
+    "label_emb.0.2": "add_embedding.linear_2",
+}
+#: what OpenCLIP holds in one matrix, in the order of its rows
+_FUSED = ("q_proj", "k_proj", "v_proj")
+_FUSED_NAME = "in_proj"
+_CLIP_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
+# https://github.com/mlfoundations/open_clip, `transformer.py`
+_OPEN_CLIP: Mapping[str, str] = {
+    "embeddings.token_embedding": "token_embedding",
+    "final_layer_norm": "ln_final",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,6 +116,52 @@ class Place:
     in_text_encoder: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Owner:
+    """What a text encoder's module names begin with, where underscores or dots part them."""
+
+    flat: tuple[str, ...]
+    dotted: tuple[str, ...]
+
+
+# The names of kohya's trainer, diffusers, webui, ComfyUI, and of LDM's layout. `lora_te1_` is what
+# an SDXL trainer calls the encoder that SD1 has too.
+_ALONE = _Owner(
+    flat=("lora_te_", "lora_te1_", "transformer_", "model_", "0_model_"),
+    dotted=(
+        "",
+        "text_encoder.",
+        "cond_stage_model.transformer.",
+        "cond_stage_model.model.",
+        "conditioner.embedders.0.model.",
+        "clip_l.transformer.",
+        "clip_h.transformer.",
+        "text_encoders.clip_l.transformer.",
+        "text_encoders.clip_h.transformer.",
+    ),
+)
+_PAIR = (
+    _Owner(
+        flat=("lora_te1_", "0_transformer_"),
+        dotted=(
+            "text_encoder.",
+            "conditioner.embedders.0.transformer.",
+            "clip_l.transformer.",
+            "text_encoders.clip_l.transformer.",
+        ),
+    ),
+    _Owner(
+        flat=("lora_te2_", "1_model_"),
+        dotted=(
+            "text_encoder_2.",
+            "conditioner.embedders.1.model.",
+            "clip_g.transformer.",
+            "text_encoders.clip_g.transformer.",
+        ),
+    ),
+)
+
+
 def split_key(key: str) -> tuple[str, str] | None:
     """The module's name as the file spells it, and the part; None for a key of no known kind."""
     key = key.removeprefix("base_model.model.")
@@ -104,19 +170,41 @@ def split_key(key: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], _PART_OF[found[2]])
 
 
-def places(checkpoint: Checkpoint) -> dict[str, Place]:
-    """The checkpoint's modules by every spelling of their names."""
-    found: dict[str, Place] = {}
+def places(checkpoint: Checkpoint) -> dict[str, tuple[Place, ...]]:
+    """The checkpoint's modules by every spelling of their names.
+
+    Several modules are what a file may have in one matrix, their rows one below the other.
+    """
+    found: dict[str, tuple[Place, ...]] = {}
     layers = len(checkpoint.unet.down_blocks[0].resnets)
     attention = [bool(getattr(block, "attentions", None)) for block in checkpoint.unet.up_blocks]
     for name, module in _modules(checkpoint.unet):
         place = Place(name=f"unet.{name}", module=module, in_text_encoder=False)
         ldm = ldm_name(name, layers=layers, attention=attention)
-        found |= dict.fromkeys(_unet_spellings(name, ldm), place)
-    (encoder,) = checkpoint.encoders
-    for name, module in _modules(encoder.text_model):
-        place = Place(name=f"text_encoder.{name}", module=module, in_text_encoder=True)
-        found |= dict.fromkeys(_text_spellings(name), place)
+        found |= dict.fromkeys(_unet_spellings(name, ldm), (place,))
+    pair = len(checkpoint.encoders) == len(_PAIR)
+    owners = _PAIR if pair else (_ALONE,) * len(checkpoint.encoders)
+    for number, (encoder, owner) in enumerate(zip(checkpoint.encoders, owners, strict=True), 1):
+        found |= _text_places(encoder, owner, f"text_encoder_{number}" if pair else "text_encoder")
+    return found
+
+
+def _text_places(encoder: ClipEncoder, owner: _Owner, said: str) -> dict[str, tuple[Place, ...]]:
+    """One encoder's modules; `said` is what it is called where people read it."""
+    found: dict[str, tuple[Place, ...]] = {}
+    fused: dict[str, dict[str, Place]] = {}
+    modules = dict(_modules(encoder.text_model))
+    if encoder.module is not encoder.text_model:
+        modules |= {n: m for n, m in _modules(encoder.module) if n == "text_projection"}
+    for name, module in modules.items():
+        place = Place(name=f"{said}.{name}", module=module, in_text_encoder=True)
+        found |= dict.fromkeys(_text_spellings(name, owner), (place,))
+        head, _, part = name.rpartition(".")
+        if part in _FUSED:
+            fused.setdefault(f"{head}.{_FUSED_NAME}", {})[part] = place
+    for name, parts in fused.items():
+        rows = tuple(parts[part] for part in _FUSED)
+        found |= dict.fromkeys(_text_spellings(name, owner), rows)
     return found
 
 
@@ -127,7 +215,7 @@ def ldm_name(name: str, *, layers: int, attention: list[bool]) -> str:
     """
     found = _BLOCK.fullmatch(name)
     if found is None:
-        for old, new in UNET_FIXED.items():
+        for old, new in _LDM_NAMES.items():
             if name == new or name.startswith(new + "."):
                 rest = name.removeprefix(new)
                 return old + (f".{_ldm_layer(rest[1:])}" if ".resnets." in new and rest else rest)
@@ -160,15 +248,25 @@ def _unet_spellings(name: str, ldm: str) -> Iterator[str]:
     yield from (f"{prefix}_{_flat(ldm)}" for prefix in ("lora_unet", "diffusion_model"))
 
 
-def _text_spellings(name: str) -> Iterator[str]:
-    # `te1` is what an SDXL trainer calls the same encoder.
-    for prefix in ("lora_te_", "lora_te1_", "transformer_"):
-        yield from (f"{prefix}text_model_{_flat(name)}", f"{prefix}{_flat(name)}")
-    names = [name]
+def _text_spellings(name: str, owner: _Owner) -> Iterator[str]:
+    own = _open_clip_name(name)
+    for prefix in owner.flat:
+        for each in (f"text_model.{name}", name, own):
+            yield prefix + _flat(each)
+    names = [f"text_model.{name}", name, own]
     if (head := name.rpartition("."))[2] in _TEXT_ATTENTION:
-        names.append(f"{head[0]}.{_TEXT_ATTENTION[head[2]]}")
-    for each in names:
-        yield from (f"text_encoder.text_model.{each}", f"text_encoder.{each}", f"text_model.{each}")
+        attention = f"{head[0]}.{_TEXT_ATTENTION[head[2]]}"
+        names += [f"text_model.{attention}", attention]
+    for prefix in owner.dotted:
+        yield from (prefix + each for each in names)
+
+
+def _open_clip_name(name: str) -> str:
+    """What OpenCLIP calls a module of transformers' CLIP."""
+    if (found := _CLIP_LAYER.fullmatch(name)) is None:
+        return _OPEN_CLIP.get(name, name)
+    rest = found[2].replace("self_attn.", "attn.")
+    return f"transformer.resblocks.{found[1]}.{_OPEN_CLIP.get(rest, rest)}"
 
 
 def _attention(part: str) -> str:

@@ -1,86 +1,124 @@
 """A network file's tensors, sorted by the module they change."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError
+import torch
 from torch import Tensor
 
-from ..catalog import SAFETENSORS
-from ..errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint
-from ..families.weights import open_weights
-from ..header import read_header
+from ..errors import UnsupportedCheckpoint
+from ..families.weights import FLOATS, Weights, open_weights
 from .names import split_key
 
-#: a network of every weight of an SD1 model in float64 is smaller
-MAX_BYTES = 10 << 30
+#: what is read of one file; a network of every weight of SDXL in half precision is smaller
+MAX_BYTES = 8 << 30
 EMBEDDING = "bundle_emb."
 VECTORS = "string_to_param."
+#: the parts of an embedding for two text encoders, in the encoders' order
+PAIR = ("clip_l", "clip_g")
+#: what networks keep beside their weights, as safetensors spells its type
+WHOLE: Mapping[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NetworkFile:
     """What is in a file, on the CPU.
 
-    `changes` holds the parts of each module's change, by the module's name as the file spells it;
-    `embeddings` the vectors [n, width] of each embedding in it, by name; `unknown` the keys that
-    are neither.
+    `changes` holds the parts of each module's change, by the module's name as the file spells it,
+    and `strangers` the names that were not wanted; `embeddings` the vectors [n, width] of each
+    embedding in it, by name, for each text encoder; `unknown` the keys that are none of these.
     """
 
     changes: Mapping[str, Mapping[str, Tensor]]
-    embeddings: Mapping[str, Tensor]
+    embeddings: Mapping[str, tuple[Tensor, ...]]
     unknown: tuple[str, ...]
+    strangers: tuple[str, ...] = ()
 
 
-def read_network(path: Path, *, allow_pickle: bool) -> NetworkFile:
-    """Read a network file.
+def read_network(
+    path: Path, *, allow_pickle: bool, wanted: Callable[[str], bool] = bool
+) -> NetworkFile:
+    """Read a network file, of its changes those of the modules whose names are `wanted`.
 
     Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint.
     """
     changes: dict[str, dict[str, Tensor]] = {}
-    embeddings: dict[str, Tensor] = {}
+    embeddings: dict[str, dict[str, Tensor]] = {}
+    strangers: dict[str, None] = {}
     unknown: list[str] = []
-    for key, tensor in _tensors(path, allow_pickle).items():
-        found = split_key(key)
-        if key.startswith(EMBEDDING):
-            name, vectors = _embedding(key, tensor)
-            if vectors is None:
+    with open_weights(path, allow_pickle=allow_pickle) as weights:
+        read = _Reader(weights)
+        for key in weights.header.tensors:
+            found = split_key(key)
+            if key.startswith(EMBEDDING):
+                name, _, part = key.removeprefix(EMBEDDING).partition(".")
+                embeddings.setdefault(name, {})[part] = read(key)
+            elif found is not None and not wanted(found[0]):
+                strangers[found[0]] = None
+            elif found is None or not _is_plain(tensor := read(key)):
                 unknown.append(key)
             else:
-                embeddings[name] = vectors
-        elif found is None or tensor.is_complex() or tensor.is_quantized:
-            unknown.append(key)
-        else:
-            changes.setdefault(found[0], {})[found[1]] = tensor
-    return NetworkFile(changes=changes, embeddings=embeddings, unknown=tuple(unknown))
+                changes.setdefault(found[0], {})[found[1]] = tensor
+    whole = {name: _vectors(parts) for name, parts in embeddings.items()}
+    return NetworkFile(
+        changes=changes,
+        embeddings={name: vectors for name, vectors in whole.items() if vectors},
+        unknown=(*unknown, *(EMBEDDING + name for name, vectors in whole.items() if not vectors)),
+        strangers=tuple(strangers),
+    )
 
 
-def _tensors(path: Path, allow_pickle: bool) -> Mapping[str, Tensor]:
-    if path.suffix.lower() != SAFETENSORS:
-        with open_weights(path, allow_pickle=allow_pickle) as weights:
-            return {name: weights.read(name) for name in weights.header.tensors}
-    read_header(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise CheckpointNotFound(path, "no such file") from error
-    except OSError as error:
-        raise CorruptCheckpoint(path, f"cannot be read ({error.strerror})") from error
-    if len(content) > MAX_BYTES:
-        raise UnsupportedCheckpoint(path, f"more than {MAX_BYTES >> 30} GiB; no network is so big")
-    try:
-        return safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise CorruptCheckpoint(path, f"cannot be read ({error})") from error
+class _Reader:
+    """Reads a file's tensors, until they are too many."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._left = MAX_BYTES
+
+    def __call__(self, key: str) -> Tensor:
+        """Read one; what is no number that counts here comes as complex nothing.
+
+        Raises CorruptCheckpoint and UnsupportedCheckpoint.
+        """
+        entry, locate = self._weights.header.tensors[key], self._weights.locate
+        if locate is None:
+            return self._weights.read(key)
+        dtype = FLOATS.get(entry.dtype, WHOLE.get(entry.dtype))
+        if dtype is None:
+            return torch.empty(0, dtype=torch.complex64)
+        self._left -= math.prod(entry.shape) * dtype.itemsize
+        if self._left < 0:
+            reason = f"more than {MAX_BYTES} bytes; no network is so big"
+            raise UnsupportedCheckpoint(self._weights.path, reason)
+        tensor = torch.empty(entry.shape, dtype=dtype)
+        source, position = locate(key)
+        source.read(position, tensor)
+        return tensor
 
 
-def _embedding(key: str, tensor: Tensor) -> tuple[str, Tensor | None]:
-    """The name and the vectors that a key `bundle_emb.NAME.string_to_param.*` stands for."""
-    name, _, rest = key.removeprefix(EMBEDDING).partition(".")
-    # An embedding for two encoders (`clip_l` and `clip_g`) is none for SD1.
-    if not rest.startswith(VECTORS) or tensor.dim() not in (1, 2) or not tensor.is_floating_point():
-        return name, None
-    return name, tensor.reshape(-1, tensor.shape[-1])
+def _is_plain(tensor: Tensor) -> bool:
+    return not tensor.is_complex() and not tensor.is_quantized
+
+
+def _vectors(parts: Mapping[str, Tensor]) -> tuple[Tensor, ...] | None:
+    """An embedding's vectors for each text encoder, from the parts that a file has under a name."""
+    terms = [part for name, part in parts.items() if name.startswith(VECTORS)]
+    if parts.keys() >= set(PAIR):
+        terms = [parts[name] for name in PAIR]
+    elif len(terms) != 1:
+        return None
+    if any(not term.is_floating_point() or term.dim() not in (1, 2) for term in terms):
+        return None
+    vectors = tuple(term.float().reshape(-1, term.shape[-1]) for term in terms)
+    same = len({len(each) for each in vectors}) == 1 and all(each.numel() for each in vectors)
+    return vectors if same and all(bool(each.isfinite().all()) for each in vectors) else None

@@ -12,7 +12,8 @@ router = APIRouter()
 
 @router.get("/sdapi/v1/sd-models", response_model=list[SDModelItem])
 async def get_sd_models(services: ServicesDep) -> list[SDModelItem]:
-    """Every checkpoint; hashes are null until a file was loaded for the first time."""
+    """Every checkpoint as the folders are now; hashes are null until a file was first hashed."""
+    checkpoints = await asyncio.to_thread(services.library.checkpoints.checkpoints)
     return [
         SDModelItem(
             title=info.title,
@@ -22,11 +23,11 @@ async def get_sd_models(services: ServicesDep) -> list[SDModelItem]:
             filename=str(info.path),
             config=str(info.config) if info.config else None,
         )
-        for info in services.library.checkpoints.checkpoints()
+        for info in checkpoints
     ]
 
 
 @router.post("/sdapi/v1/refresh-checkpoints")
 async def refresh_checkpoints(services: ServicesDep) -> None:
-    """Look at the checkpoint folders again."""
+    """Look at every checkpoint file again."""
     await asyncio.to_thread(services.library.checkpoints.scan)

@@ -17,5 +17,5 @@ def get_loras(services: ServicesDep) -> JSONResponse:
 
 @router.post("/sdapi/v1/refresh-loras")
 def refresh_loras(services: ServicesDep) -> None:
-    """Look at the folders of LoRAs again."""
+    """Look at every LoRA file again."""
     services.library.networks.scan()

@@ -73,11 +73,11 @@ def _with_title(services: Services, changes: Mapping[str, Any]) -> Mapping[str, 
     rest = {key: value for key, value in changes.items() if key != _CHECKPOINT}
     if name is None or name == "":
         return rest
-    if not isinstance(name, str):
+    if not isinstance(name, str | int | float):
         return changes
-    found = services.library.checkpoints.find(name)
+    found = services.library.checkpoints.find(str(name))
     if found is None:
-        raise UnknownCheckpoint(name)
+        raise UnknownCheckpoint(str(name))
     options = services.options.current
     same = found == configured_checkpoint(options, services.library.checkpoints)
     if same and options.rules.held_by(_CHECKPOINT):

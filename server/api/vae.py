@@ -12,14 +12,12 @@ router = APIRouter()
 
 @router.get("/sdapi/v1/sd-vae", response_model=list[SDVaeItem])
 async def get_sd_vaes(services: ServicesDep) -> list[SDVaeItem]:
-    """Every VAE file; `model_name` is what the setting `sd_vae` takes."""
-    return [
-        SDVaeItem(model_name=info.name, filename=str(info.path))
-        for info in services.library.vaes.vaes()
-    ]
+    """Every VAE file as the folders are now; `model_name` is what the setting `sd_vae` takes."""
+    vaes = await asyncio.to_thread(services.library.vaes.vaes)
+    return [SDVaeItem(model_name=info.name, filename=str(info.path)) for info in vaes]
 
 
 @router.post("/sdapi/v1/refresh-vae")
 async def refresh_vae(services: ServicesDep) -> None:
-    """Look at the folders of VAEs again."""
+    """Look at every VAE file again."""
     await asyncio.to_thread(services.library.vaes.scan)

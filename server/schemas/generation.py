@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Reply, WireRequest
-from .lax import LaxBool, LaxDict, LaxFloat, LaxInt, LaxList, LaxStr, LaxStrList, at_most
+from .lax import LaxBool, LaxDict, LaxFloat, LaxInt, LaxList, LaxSeed, LaxStr, LaxStrList, at_most
 from .limits import MAX_PROMPT, check_spans
 
 Prompt = Annotated[LaxStr, AfterValidator(at_most(MAX_PROMPT))]
@@ -22,8 +22,8 @@ class Drawing(WireRequest):
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
     styles: LaxStrList | None = None
-    seed: LaxInt = -1
-    subseed: LaxInt = -1
+    seed: LaxSeed = -1
+    subseed: LaxSeed = -1
     subseed_strength: LaxFloat = 0
     seed_resize_from_h: LaxInt = -1
     seed_resize_from_w: LaxInt = -1

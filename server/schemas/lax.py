@@ -59,6 +59,11 @@ def to_int(value: object) -> int:
     raise _refusal(_INTEGER)
 
 
+def to_seed(value: object) -> int:
+    """An integer; no text is none chosen, as null is."""
+    return -1 if value == "" else to_int(value)
+
+
 def to_float(value: object) -> float:
     """A finite float as pydantic 1 reads it; booleans count as 0 and 1."""
     _present(value)
@@ -157,6 +162,7 @@ def at_most(characters: int) -> Callable[[str], str]:
 
 
 LaxInt = Annotated[int, BeforeValidator(to_int)]
+LaxSeed = Annotated[int, BeforeValidator(to_seed)]
 LaxFloat = Annotated[float, BeforeValidator(to_float)]
 LaxStr = Annotated[str, BeforeValidator(to_str)]
 LaxBool = Annotated[bool, BeforeValidator(to_bool)]

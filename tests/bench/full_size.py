@@ -1,22 +1,28 @@
-"""A checkpoint of SD1.5's true size with random weights: `python -m tests.bench.full_size PATH`.
+"""A checkpoint of a true model's size, random weights: `python -m tests.bench.full_size PATH`.
 
 No weights of such a model are at hand where tests run, but its shapes are: 860 million parameters
-in the UNet, 84 in the VAE, 123 in the text encoder, in one file laid out as v1-5-pruned-emaonly is.
+in SD1.5's UNet, 84 in its VAE, 123 in its text encoder, in one file laid out as v1-5-pruned-emaonly
+is; SDXL's as sd_xl_base_1.0 is.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.header import TensorEntry
+from models.header import Header, TensorEntry
 from tests.models.families.ldm_layout import sd15_header
+from tests.models.families.tiny_xl import TRUE, header
 
+MODELS: Mapping[str, Callable[[str], Header]] = {
+    "sd15": sd15_header,
+    "sdxl": lambda dtype: header(TRUE["sdxl"], dtype),
+}
 # Element types that the file may be written in.
 STORED: Mapping[str, str] = {"F16": "<f2", "F32": "<f4", "I64": "<i8"}
 ALIGNMENT = 8
@@ -35,12 +41,13 @@ GAINS: Mapping[str, float] = {
 }
 
 
-def write_full_size(path: Path, *, seed: int = 0, dtype: str = "F16") -> int:
+def write_full_size(path: Path, *, seed: int = 0, dtype: str = "F16", model: str = "sd15") -> int:
     """Write the checkpoint tensor by tensor, the same bytes for the same seed; returns their count.
 
-    `dtype` is how the weights are stored: F16 (2.1 GB) or F32 (4.3 GB).
+    `dtype` is how the weights are stored, `model` one of MODELS: in F16 SD1.5 takes 2.1 GB and SDXL
+    6.9 GB, in F32 twice that.
     """
-    tensors = sorted(sd15_header(dtype).tensors.items(), key=_by_alignment)
+    tensors = sorted(MODELS[model](dtype).tensors.items(), key=_by_alignment)
     rng = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(_head(tensors))
@@ -97,12 +104,13 @@ def _values(name: str, entry: TensorEntry, rng: np.random.Generator) -> NDArray[
 
 def main() -> None:
     """Write one where the command line says."""
-    parser = argparse.ArgumentParser(description="Write an SD1.5 checkpoint of random weights.")
+    parser = argparse.ArgumentParser(description="Write a checkpoint of random weights.")
     parser.add_argument("path", type=Path, help="the .safetensors file to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", choices=("F16", "F32"), default="F16")
+    parser.add_argument("--model", choices=tuple(MODELS), default="sd15")
     asked = parser.parse_args()
-    count = write_full_size(asked.path, seed=asked.seed, dtype=asked.dtype)
+    count = write_full_size(asked.path, seed=asked.seed, dtype=asked.dtype, model=asked.model)
     sys.stdout.write(f"{asked.path}: {count / 1e9:.2f} GB\n")
 
 

@@ -125,6 +125,10 @@ def test_one_or_two_missing_arguments(sent: list[object], said: str) -> None:
         bind(sd_upscale.EXTENSION, sent)
 
 
+def test_what_is_always_on_takes_a_list_that_ends_early() -> None:
+    assert bound("", False) == Args(on=False)
+
+
 def test_arguments_are_described_with_what_there_is() -> None:
     described = list(describe(SAMPLE, "txt2img", NAMES))
     assert described[2] == {

@@ -5,11 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+import models.catalog
+from models import folders
 from models.catalog import Catalog, CheckpointInfo
 from models.errors import CheckpointNotFound, CorruptCheckpoint
-from models.hashing import HashCache
+from models.folders import Stamp
+from models.hashing import HashCache, sha256
+from models.header import Header, read_header
 
 from .files import one_tensor
 
@@ -142,13 +148,14 @@ def test_a_missing_or_damaged_explicit_file_is_an_error(tmp_path: Path) -> None:
         catalog(tmp_path, explicit=tmp_path / "old.ckpt")
 
 
-def test_a_failed_scan_changes_nothing(tmp_path: Path) -> None:
+def test_an_explicit_file_that_goes_is_no_longer_listed(tmp_path: Path) -> None:
     one_tensor(tmp_path / "models" / "a.safetensors")
     explicit = one_tensor(tmp_path / "b.safetensors")
     made = catalog(tmp_path, explicit=explicit)
     explicit.unlink()
-    with pytest.raises(CheckpointNotFound):
-        made.scan()
+    made.scan()
+    assert names(made) == ["a.safetensors"]
+    one_tensor(explicit)
     assert names(made) == ["b.safetensors", "a.safetensors"]
 
 
@@ -194,9 +201,10 @@ def test_no_hashing_keeps_the_hash_unknown(tmp_path: Path) -> None:
 def test_hashing_a_file_that_has_gone(tmp_path: Path) -> None:
     path = one_tensor(tmp_path / "models" / "a.safetensors")
     made = catalog(tmp_path)
+    info = made.checkpoints()[0]
     path.unlink()
     with pytest.raises(CheckpointNotFound, match="cannot be read"):
-        made.hash(made.checkpoints()[0])
+        made.hash(info)
 
 
 def test_the_forgiving_look_up_drops_a_hash_and_ignores_case(tmp_path: Path) -> None:
@@ -222,6 +230,156 @@ def test_a_stem_that_two_files_share_finds_neither_in_another_case(tmp_path: Pat
     made = catalog(tmp_path)
     assert made.find("MODEL") is None
     assert found(made, "model").name == "x/model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [
+        "SUB/MODEL",
+        "sub\\model.safetensors [0123456789]",
+        "Sub/Model.SafeTensors",
+        "modèle",
+        "MODE\N{COMBINING GRAVE ACCENT}LE",
+    ],
+)
+def test_names_are_forgiven_their_case_slashes_and_accents(tmp_path: Path, alias: str) -> None:
+    one_tensor(tmp_path / "models" / "sub" / "Model.safetensors")
+    one_tensor(tmp_path / "models" / "Mod\N{LATIN SMALL LETTER E WITH GRAVE}le.safetensors")
+    made = catalog(tmp_path)
+    assert found(made, alias).stem == ("Model" if "ub" in alias.lower() else "Modèle")
+
+
+def test_a_path_finds_the_file_that_is_listed_there(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "sub" / "Model.safetensors")
+    one_tensor(tmp_path / "secret.safetensors")
+    made = catalog(tmp_path)
+    assert found(made, str(path)).path == path
+    assert made.find(str(tmp_path / "secret.safetensors")) is None
+    assert made.find(str(tmp_path / "models" / ".." / "models" / "sub" / "Model")) is None
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=40),
+    st.lists(
+        st.sampled_from(
+            ["..", "/", "\\", "secret", "Model", "model", "sub", ".safetensors", "\0", "[x]", " "]
+            + ["\N{FULLWIDTH SOLIDUS}", "\N{ONE DOT LEADER}", "\N{KELVIN SIGN}", "%2e%2e", "~", "*"]
+            + ["/etc/passwd", "\N{RIGHT-TO-LEFT OVERRIDE}", "\ud800", "<lora:", ":1>", "file://"]
+        ),
+        max_size=8,
+    ).map("".join),
+)
+
+
+@given(name=HOSTILE)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_leads_to_what_is_not_listed(shelf: Catalog, name: str) -> None:
+    listed = (None, *shelf.checkpoints())
+    assert shelf.find(name) in listed
+    assert shelf.closest(name) in listed
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    folder = tmp_path_factory.mktemp("shelf")
+    one_tensor(folder / "secret.safetensors")
+    one_tensor(folder / "models" / "Model.safetensors")
+    one_tensor(folder / "models" / "sub" / "other.safetensors")
+    return catalog(folder)
+
+
+def test_what_comes_goes_and_changes_is_noticed_without_a_scan(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "a.safetensors")
+    made = catalog(tmp_path)
+    before = found(made, "a")
+    one_tensor(tmp_path / "models" / "sub" / "new.safetensors")
+    assert found(made, "new").name == "sub/new.safetensors"
+    path.with_suffix(".yaml").write_text("model: {}")
+    assert found(made, "a").config == path.with_suffix(".yaml")
+    path.unlink()
+    assert made.find("a") is None
+    assert names(made) == ["sub/new.safetensors"]
+    assert before.stamp is not None
+
+
+def test_a_file_written_in_place_is_another_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_UNSETTLED_NS", -(10**18))
+    path = one_tensor(tmp_path / "models" / "a.safetensors", fill=1)
+    one_tensor(tmp_path / "models" / "b.safetensors")
+    made = catalog(tmp_path)
+    hashed = made.hash(found(made, "a"))
+    short = str(hashed.short_hash)
+    one_tensor(path, fill=2, name="longer")
+    changed = found(made, "a")
+    assert changed != hashed
+    assert (changed.sha256, changed.stamp) == (None, Stamp.of(path))
+    assert made.find(short) is None
+    assert made.hash(changed).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(b"no longer a checkpoint")
+    assert made.find("a") is None
+    assert names(made) == ["b.safetensors"]
+
+
+def test_headers_are_read_once_across_catalogs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        one_tensor(tmp_path / "models" / f"{name}.safetensors")
+    read: list[str] = []
+
+    def counted(path: Path) -> Header:
+        read.append(path.stem)
+        return read_header(path)
+
+    monkeypatch.setattr(models.catalog, "read_header", counted)
+    catalog(tmp_path)
+    assert names(catalog(tmp_path)) == ["a.safetensors", "b.safetensors"]
+    assert read == ["a", "b"]
+    one_tensor(tmp_path / "models" / "b.safetensors", name="longer")
+    made = catalog(tmp_path)
+    made.scan()
+    assert read == ["a", "b", "b"]
+    assert [info.legacy_hash for info in made.checkpoints()] == [EMPTY_LEGACY] * 2
+
+
+def test_a_hash_of_another_process_is_listed(tmp_path: Path) -> None:
+    path = one_tensor(tmp_path / "models" / "a.safetensors")
+    made = catalog(tmp_path)
+    assert made.checkpoints()[0].sha256 is None
+    stamp = Stamp.of(path)
+    assert stamp is not None
+    HashCache(tmp_path / "hashes.db").put(path, stamp, "ab" * 32)
+    assert made.checkpoints()[0].sha256 == "ab" * 32
+    assert found(made, "ab" * 5).path == path
+
+
+def test_what_is_no_regular_file_is_skipped_unopened(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "good.safetensors")
+    os.mkfifo(tmp_path / "models" / "pipe.safetensors")
+    (tmp_path / "models" / "zero.safetensors").symlink_to("/dev/zero")
+    (tmp_path / "models" / "linked.safetensors").symlink_to(
+        one_tensor(tmp_path / "far" / "away.safetensors")
+    )
+    with capture_logs() as logs:
+        made = catalog(tmp_path)
+    assert names(made) == ["good.safetensors", "linked.safetensors"]
+    skipped = {Path(str(log["path"])).name: log["reason"] for log in logs}
+    assert skipped == dict.fromkeys(
+        ("pipe.safetensors", "zero.safetensors"), "no such file, or none that can be read"
+    )
+
+
+def test_unhashed_tells_what_no_hash_is_known_of(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        one_tensor(tmp_path / "models" / f"{name}.safetensors")
+    made = catalog(tmp_path)
+    made.hash(found(made, "a"))
+    (left,) = made.unhashed()
+    assert left.path == tmp_path / "models" / "b.safetensors"
+    assert left.read(left.path, lambda count: None) == sha256(left.path)
+    assert catalog(tmp_path, hashing=False).unhashed() == ()
 
 
 def test_the_sidecar_yaml_is_found(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from models.errors import (
     CheckpointNotFound,
     ClipSkipOutOfRange,
     CorruptCheckpoint,
+    NansException,
     UnsupportedCheckpoint,
 )
 
@@ -17,6 +18,11 @@ def test_a_checkpoint_error_names_the_file_and_the_reason(kind: type[CheckpointE
     assert isinstance(error, CheckpointError)
     assert str(error) == "/m/a.safetensors: cut off"
     assert (error.path, error.reason) == (Path("/m/a.safetensors"), "cut off")
+
+
+def test_the_nan_error_names_the_checkpoint_in_use() -> None:
+    assert "with the checkpoint 'a.safetensors'" in str(NansException("VAE", "a.safetensors"))
+    assert "NaN values: the" in str(NansException("UNet"))
 
 
 def test_the_clip_skip_error_says_what_is_allowed() -> None:

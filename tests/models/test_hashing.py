@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from models.folders import Stamp
 from models.hashing import CHUNK_BYTES, HashCache, legacy_hash, sha256
 
 from .files import CHECKPOINTS
@@ -18,17 +19,20 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 WRITER = """
 import os, sys
 from pathlib import Path
+from models.folders import Stamp
 from models.hashing import HashCache
 cache, start = HashCache(Path(sys.argv[1])), int(sys.argv[2])
 for number in range(start, start + 20):
     path = Path(sys.argv[3]) / str(number)
     path.write_text(str(number))
-    cache.put(path, path.stat(), f"hash{number}")
+    cache.put(path, Stamp.told_by(path.stat()), f"hash{number}")
 """
 
 
 def stored(cache: HashCache, path: Path, digest: str) -> None:
-    cache.put(path, path.stat(), digest)
+    stamp = Stamp.of(path)
+    assert stamp is not None
+    cache.put(path, stamp, digest)
 
 
 def warnings(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:

@@ -50,6 +50,10 @@ def test_a_real_checkpoint_has_its_1137_tensors() -> None:
         pytest.param((MAX_HEADER_BYTES).to_bytes(8, "little") + b"{}", "cut off", id="length"),
         pytest.param(pickle.dumps({"state_dict": 1}, protocol=2), "pickle", id="pickle"),
         pytest.param(b"PK\x03\x04" + bytes(60), "pickle", id="zipped pickle"),
+        pytest.param(b"\x80\x05", "pickle", id="the start of a newer pickle"),
+        pytest.param(b"GGUF\x03\x00\x00\x00" + bytes(16), "GGUF file", id="GGUF"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", id="LFS"),
+        pytest.param(b"<!doctype html><html>", "web page", id="web page"),
         pytest.param(raw_safetensors(b"not json"), "not JSON", id="not JSON"),
         pytest.param(raw_safetensors(b"\xff\xfe{}"), "not JSON", id="not UTF-8"),
         pytest.param(raw_safetensors(b"[" * 100_000), "not JSON", id="nested deep"),
@@ -75,7 +79,7 @@ def test_a_real_checkpoint_has_its_1137_tensors() -> None:
             id="shape overflow",
         ),
         pytest.param(
-            raw_safetensors({"a": tensor("F32", [1], -4, 0)}, bytes(4)), "spans", id="before 0"
+            raw_safetensors({"a": tensor("F32", [1], -4, 0)}, bytes(4)), "proper", id="before 0"
         ),
         pytest.param(
             raw_safetensors({"a": tensor("F32", [1], 4, 0)}, bytes(4)), "spans", id="backwards"
@@ -93,6 +97,24 @@ def test_a_real_checkpoint_has_its_1137_tensors() -> None:
         pytest.param(
             raw_safetensors({"a": tensor("F32", [1], 4, 8)}, bytes(8)), "leaves a gap", id="gap"
         ),
+        pytest.param(
+            raw_safetensors({"a": tensor("F32", [10**4200, 10**4200], 0, 4)}, bytes(4)),
+            "no proper",
+            id="a product of more digits than can be printed",
+        ),
+        pytest.param(
+            raw_safetensors({"a": tensor("F32", [0, 2**62, 2**62], 0, 0)}),
+            "spans",
+            id="nothing in it, and sizes beyond 63 bits",
+        ),
+        pytest.param(
+            raw_safetensors({"\ud800": tensor("F32", [1], 0, 4)}, bytes(4)),
+            r"'\\ud800' is not Unicode",
+            id="half a surrogate pair for a name",
+        ),
+        pytest.param(
+            raw_safetensors(b"[" + b"[]," * 2_000_000 + b"0]"), "4000000 values", id="many values"
+        ),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_reason(
@@ -103,6 +125,21 @@ def test_a_damaged_file_is_refused_with_its_reason(
         read_header(path)
     assert caught.value.path == path
     assert "\n" not in str(caught.value)
+
+
+def test_a_header_as_long_as_a_pickle_begins_is_a_header(tmp_path: Path) -> None:
+    length = int.from_bytes(b"\x80\x02", "little")
+    content = raw_safetensors(b"{}".ljust(length))
+    assert content[:2] == b"\x80\x02"
+    assert not read_header(written(tmp_path / "a.safetensors", content)).tensors
+
+
+def test_a_message_does_not_grow_with_the_name_it_is_about(tmp_path: Path) -> None:
+    fields = {"x" * 100_000: tensor("F32", [1], 0, 3)}
+    path = written(tmp_path / "a.safetensors", raw_safetensors(fields, bytes(3)))
+    with pytest.raises(CorruptCheckpoint) as caught:
+        read_header(path)
+    assert len(caught.value.reason) < 250
 
 
 def test_too_many_tensors_are_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import gc
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from models import families
-from models.approx_files import ApproxFiles
+from models.approx_files import NO_APPROXIMATIONS
 from models.catalog import Catalog, CheckpointInfo
 from models.choice import ModelChoice
 from models.embeddings.shelf import EmbeddingShelf
@@ -28,7 +29,9 @@ from models.hashing import HashCache
 from models.header import Header
 from models.library import Library
 from models.manager import CheckpointManager
+from models.memory import settle
 from models.networks.files import NetworkCatalog
+from models.residence import Keeping
 from models.vae_files import VaeCatalog, VaeInfo
 
 from .files import CHECKPOINTS, one_tensor
@@ -96,6 +99,14 @@ class FakeFamily:
         )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def settled() -> Iterator[None]:
+    """As the server does it: without it every checkpoint put away costs 0.2 s."""
+    settle()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeFamily:
     made = FakeFamily()
@@ -139,7 +150,7 @@ def library(catalog: Catalog) -> Library:
         checkpoints=catalog,
         vaes=VaeCatalog((), (), hashes=hashes, hashing=False, allow_pickle=False),
         networks=NetworkCatalog((), hashes=hashes, hashing=False, allow_pickle=False),
-        approx=ApproxFiles(),
+        approx=NO_APPROXIMATIONS,
     )
 
 
@@ -150,7 +161,7 @@ def manager(catalog: Catalog, limit: int = 1) -> CheckpointManager:
         device=CPU,
         dtype=torch.float32,
         vae_dtype=torch.float32,
-        limit=limit,
+        keeping=lambda: Keeping(limit=limit),
     )
 
 

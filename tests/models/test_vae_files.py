@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from models import folders, vae_files
 from models.catalog import CheckpointInfo
 from models.errors import CheckpointNotFound, CorruptCheckpoint
+from models.folders import Stamp
 from models.hashing import HashCache
 from models.vae_files import VaeCatalog, VaeInfo
 
@@ -90,13 +92,40 @@ def test_damaged_files_cost_one_warning_each(tmp_path: Path) -> None:
     assert len(logs) == 3
 
 
-def test_a_scan_sees_what_changed(tmp_path: Path) -> None:
+def test_what_changes_is_seen_without_a_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_UNSETTLED_NS", -(10**18))
     made = catalog(tmp_path)
     assert made.vaes() == ()
-    one_tensor(tmp_path / "VAE" / "new.safetensors")
-    made.scan()
-    assert made.find("new.safetensors") is not None
+    path = one_tensor(tmp_path / "VAE" / "new.safetensors")
+    before = made.find("new.safetensors")
+    assert before is not None
     assert made.find("new") is None
+    one_tensor(path, name="longer")
+    after = made.find("new.safetensors")
+    assert after is not None
+    assert after != before
+    path.write_bytes(b"x")
+    assert made.find("new.safetensors") is None
+
+
+def test_headers_are_read_once_across_catalogs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_tensor(tmp_path / "VAE" / "a.safetensors")
+    catalog(tmp_path)
+    monkeypatch.setattr(vae_files, "check_file", lambda *_, **__: pytest.fail("read again"))
+    assert [info.name for info in catalog(tmp_path).vaes()] == ["a.safetensors"]
+
+
+def test_unhashed_tells_what_no_hash_is_known_of(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        one_tensor(tmp_path / "VAE" / f"{name}.safetensors")
+    made = catalog(tmp_path)
+    made.hash(made.vaes()[0])
+    assert [left.path.stem for left in made.unhashed()] == ["b"]
+    assert catalog(tmp_path, hashing=False).unhashed() == ()
 
 
 def test_the_hash_is_read_once_and_remembered(tmp_path: Path) -> None:
@@ -178,7 +207,9 @@ def test_the_file_of_the_flag_goes_with_everything(tmp_path: Path) -> None:
     made, model = catalog(tmp_path, explicit=explicit), checkpoint(tmp_path)
     for setting in ("None", "a.safetensors", "Automatic", "unknown"):
         info, warnings = made.choose(setting, model, overrides_preferences=True)
-        assert (info, warnings) == (VaeInfo(path=explicit, name="flag.safetensors"), ())
+        stamp = Stamp.of(explicit)
+        wanted = VaeInfo(path=explicit, name="flag.safetensors", stamp=stamp)
+        assert (info, warnings) == (wanted, ())
     assert [info.name for info in made.vaes()] == ["a.safetensors"]
 
 

@@ -35,7 +35,7 @@ CORRUPT = CorruptCheckpoint(Path("/bad"), "truncated")
 class NoApprox:
     """Weights of cheap autoencoders that are absent."""
 
-    def absent(self, _: Tensor) -> Tensor | None:
+    def absent(self, _: Tensor, space: str) -> Tensor | None:
         return None
 
     taesd_decoded = taesd_encoded = network_decoded = absent
@@ -56,6 +56,7 @@ class ToyManager:
         self._changed = threading.Condition()
         self.log: list[str] = []
         self.lent: list[str] = []
+        self.foreseen: list[str] = []
         self.before: Callable[[str], None] = lambda wanted: None
 
     @contextmanager
@@ -75,6 +76,9 @@ class ToyManager:
                 self.lent.remove(name)
                 self.log.append(f"return {name}")
                 self._changed.notify_all()
+
+    def foresee(self, wanted: ModelChoice) -> None:
+        self.foreseen.append(label(wanted))
 
     def settled(self) -> list[str]:
         """The log once nothing is lent any more."""

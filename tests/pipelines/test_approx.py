@@ -1,15 +1,20 @@
+from types import SimpleNamespace
 from typing import cast
 
+import pytest
 import torch
 from torch import Tensor
 
 from models.approx import ApproxVaes
+from models.approx_files import LatentSpace
 from models.families.base import Checkpoint
-from pipelines.approx import SD1_TO_RGB, cheap, decode, encode
+from pipelines.approx import TO_RGB, cheap, decode, encode
 
 
 class Vae:
     """A checkpoint whose VAE gives ones."""
+
+    traits = SimpleNamespace(latent_space="SD1")
 
     def decode(self, latents: Tensor) -> Tensor:
         return torch.ones(latents.shape[0], 3, 8 * latents.shape[2], 8 * latents.shape[3])
@@ -24,13 +29,13 @@ class Approx:
     def __init__(self, *, there: bool) -> None:
         self.there = there
 
-    def taesd_decoded(self, latents: Tensor) -> Tensor | None:
+    def taesd_decoded(self, latents: Tensor, space: str) -> Tensor | None:
         return torch.full((1,), 2.0) if self.there else None
 
-    def taesd_encoded(self, pixels: Tensor) -> Tensor | None:
+    def taesd_encoded(self, pixels: Tensor, space: str) -> Tensor | None:
         return torch.full((1,), 3.0) if self.there else None
 
-    def network_decoded(self, latents: Tensor) -> Tensor | None:
+    def network_decoded(self, latents: Tensor, space: str) -> Tensor | None:
         return torch.full((1,), 4.0) if self.there else None
 
 
@@ -39,13 +44,14 @@ THERE, ABSENT = (cast(ApproxVaes, Approx(there=there)) for there in (True, False
 LATENTS, PIXELS = torch.zeros(1, 4, 2, 2), torch.zeros(1, 3, 16, 16)
 
 
-def test_the_cheap_matrix_mixes_each_latent_channel_into_colours() -> None:
+@pytest.mark.parametrize("space", ["SD1", "SDXL"])
+def test_the_cheap_matrix_mixes_each_latent_channel_into_colours(space: LatentSpace) -> None:
     latents = torch.zeros(1, 4, 2, 3)
     latents[0, 1, 0, 2] = 2.0
     latents[0, 3, 0, 2] = 1.0
-    pixels = cheap(latents)
+    pixels = cheap(latents, space)
     assert pixels.shape == (1, 3, 2, 3)
-    expected = [2 * a + b for a, b in zip(SD1_TO_RGB[1], SD1_TO_RGB[3], strict=True)]
+    expected = [2 * a + b for a, b in zip(TO_RGB[space][1], TO_RGB[space][3], strict=True)]
     assert torch.allclose(pixels[0, :, 0, 2], torch.tensor(expected))
     assert float(pixels.abs().sum()) == float(pixels[0, :, 0, 2].abs().sum())
 

@@ -1,15 +1,22 @@
 """A job that is told to stop while it waits ends at once, with the pictures that it has."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from pipelines.generate import Generated, generation
 from pipelines.plan import Plan
+from pipelines.steps import Decode, Step
+from pipelines.watch import Watch
 
 from .desk import SLOW, Desk, Job, Open, alone, at, same
+from .made import Bench, watching
 from .test_engine_models import others, refining, turns
 from .test_hires import hires_pass
-from .toy import ToyCheckpoint, choice, plan, spec
+from .toy import ToyCheckpoint, choice, finish, plan, spec
 
 #: long enough that who waits for it to end would be seen to wait
 LONG = spec(steps=40)
@@ -120,3 +127,58 @@ def test_a_skip_waits_for_the_model(desk: Open) -> None:
     (image,) = job.images()
     assert not image.complete
     assert here.manager.settled() == turns("toy", "other")
+
+
+@pytest.mark.parametrize(
+    ("stop", "complete"),
+    [(Watch.interrupt, [True, True, False, False]), (Watch.skip, [True, True, False, False, True])],
+    ids=["interrupt", "skip"],
+)
+def test_pictures_say_whether_they_are_complete(
+    desk: Open, stop: Callable[[Watch], None], complete: list[bool]
+) -> None:
+    toy = ToyCheckpoint()
+    wanted = plan("a", "b", "c", "d", "e", batch_size=2, sampler=SLOW)
+    watch = watching(wanted)
+    toy.before = at(8 + 3, lambda: stop(watch))
+    job = desk(toy=toy).order(wanted, watch=watch)
+    assert [image.complete for image in job.images()] == complete
+
+
+def test_an_interrupt_while_pictures_are_decoded_leaves_them_complete() -> None:
+    wanted, watch = plan("a", "b", batch_size=1), watching(plan("a", "b", batch_size=1))
+    bench = Bench(toy=ToyCheckpoint())
+
+    def answered(step: Step) -> Any:
+        if isinstance(step, Decode):
+            watch.interrupt()
+        return bench(step)
+
+    done: Generated = finish(generation(wanted, watch), answered)
+    assert [image.complete for image in done.images] == [True]
+
+
+@pytest.mark.parametrize("upscaler", ["Latent", "Lanczos"])
+def test_the_first_of_two_passes_is_kept_where_asked(desk: Open, upscaler: str) -> None:
+    both = {"prompts": ("a", "b"), "negative_prompts": ("", "")}
+    hires = hires_pass(upscaler, 64, 32, keep_first=True, **both)
+    wanted = plan("a", "b", batch_size=2, hires=hires)
+    here = desk(toy=ToyCheckpoint())
+    images = here.order(wanted).images()
+    plain = here.order(replace(wanted, hires=None)).images()
+    for image, first in zip(images, plain, strict=True):
+        assert image.first is not None
+        np.testing.assert_array_equal(image.first, first.pixels)
+        assert image.pixels.shape == (32, 64, 3)
+    (again, _) = here.order(replace(wanted, hires=replace(hires, keep_first=False))).images()
+    assert again.first is None
+    np.testing.assert_array_equal(again.pixels, images[0].pixels)
+
+
+def test_a_first_pass_that_was_skipped_is_not_kept(desk: Open) -> None:
+    toy = ToyCheckpoint()
+    wanted = plan("a", sampler=SLOW, hires=hires_pass("Latent", 64, 32, keep_first=True))
+    watch = watching(wanted)
+    toy.before = at(3, watch.skip)
+    (image,) = desk(toy=toy).order(wanted, watch=watch).images()
+    assert (image.complete, image.first) == (False, None)

@@ -15,13 +15,17 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection
 
 from models.families import Checkpoint
+from pipelines.generate import generation
 from pipelines.plan import Encoding, GuidanceSpec, Refining
 from pipelines.steps import Step, Use
 
 from ..models.families.tiny_xl import write_tiny
 from ..models.families.variants import load_path
-from .made import generation, watching
+from .made import watching
 from .toy import answer, choice, finish, plan, seeds, spec
+
+# diffusers' scheduler converts tensors in a way that numpy will not take for ever
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 #: with four steps the time steps are whole numbers, where both ways of interpolating agree
 STEPS = 4
@@ -55,7 +59,7 @@ class Carried:
         if isinstance(step, Use):
             self.used = step.choice.checkpoint.name
             return self.checkpoints[self.used].traits
-        found: Any = answer(step, self.checkpoints[self.used])  # type: ignore[arg-type]
+        found: Any = answer(step, self.checkpoints[self.used])
         return found
 
     @torch.inference_mode()
@@ -110,7 +114,7 @@ class Hand:
         return {"encoder_hidden_states": context * (not zeros), "added_cond_kwargs": added}
 
     def _open(self, module: Any) -> bool:
-        return module.config.hidden_act == "gelu"
+        return bool(module.config.hidden_act == "gelu")
 
 
 @torch.inference_mode()

@@ -26,10 +26,10 @@ class Approx:
         count, _, height, width = latents.shape
         return torch.full((count, 3, height * scale, width * scale), self.values[name])
 
-    def taesd_decoded(self, latents: torch.Tensor) -> torch.Tensor | None:
+    def taesd_decoded(self, latents: torch.Tensor, space: str) -> torch.Tensor | None:
         return self._painted("taesd", latents, 8)
 
-    def network_decoded(self, latents: torch.Tensor) -> torch.Tensor | None:
+    def network_decoded(self, latents: torch.Tensor, space: str) -> torch.Tensor | None:
         return self._painted("network", latents, 2)
 
 

@@ -164,6 +164,7 @@ class ToyCheckpoint:
     decoded: list[Tensor] = field(default_factory=list)
     pictures: list[Tensor] = field(default_factory=list)
     bias: float = 0.0
+    info: CheckpointInfo = field(default_factory=lambda: info())
     embeddings: Any = None
     sizes: Literal["sizes", "score"] | None = None
     latent_scale: float = 0.5
@@ -309,12 +310,12 @@ def plan(
     return Txt2ImgPlan(**{**settings(count, first_seed), **own, **more})
 
 
-def answer(step: Step, checkpoint: ToyCheckpoint) -> Any:
+def answer(step: Step, checkpoint: "ToyCheckpoint | Checkpoint") -> Any:
     """What an engine answers to a step; pictures are the latents' first channels as floats."""
     if isinstance(step, Use):
         return checkpoint.traits
     if isinstance(step, Encode):
-        return conditioning.encode(checkpoint.lent(), step)
+        return conditioning.encode(cast("Checkpoint", checkpoint), step)
     if isinstance(step, EncodeImage):
         return checkpoint.encode_image(step.pixels)
     if isinstance(step, Predict):

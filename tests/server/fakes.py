@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from models.approx_files import ApproxFiles
+from models.approx_files import NO_APPROXIMATIONS, Approximations
 from models.catalog import Catalog, CheckpointInfo
 from models.choice import ModelChoice
 from models.embeddings.files import NewEmbedding
@@ -88,7 +88,7 @@ class FakeCatalog:
 
 
 def library(
-    checkpoints: FakeCatalog | Catalog, folder: Path, approx: ApproxFiles | None = None
+    checkpoints: FakeCatalog | Catalog, folder: Path, approx: Approximations = NO_APPROXIMATIONS
 ) -> Library:
     """These checkpoints, and the VAEs and networks in `folder`'s VAE and Lora, scanned."""
     hashes = HashCache(folder / "hashes.sqlite3")
@@ -105,7 +105,7 @@ def library(
         checkpoints=cast(Catalog, checkpoints),
         vaes=vaes,
         networks=networks,
-        approx=approx or ApproxFiles(),
+        approx=approx,
     )
 
 

@@ -36,7 +36,7 @@ LIVE = frozenset(
         "ui_internal_progress_mid_job",
     }
 )
-"""Recordings of several calls around a running job; tests of jobs and progress tell their story."""
+"""Recordings of several calls around a running job: `test_recorded_live` replays them."""
 
 PART = frozenset({"get_options_after_switch", "get_options_after_no_restore"})
 """Recordings that are a part of the answer of `GET /options`."""

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extensions.protocol import Extension, Wanted
+from extensions.registry import NO_HOOKS, Hook, Hooks
 from pipelines.effects import Effects
 from pipelines.generate import Generated, GeneratedImage
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
 from pipelines.watch import Progress, Watch
+from server import reply
 from server.answer import _encoded
 from server.generation import Drawn, draw
+from server.infotext import parse as parsed
 from server.jobs import JobQueue
 from server.options import OptionsStore
 from server.schemas.generation import GenerationRequest
@@ -29,6 +33,11 @@ from server.tools import Tools
 from ..models.files import one_tensor
 from .fakes import FakeCatalog, FakeDevice, image, library
 from .wire import CIRCLES, SQUARES
+
+
+@dataclass(frozen=True, slots=True)
+class NoArgs:
+    """No arguments."""
 
 
 def sent(picture: Image.Image) -> str:
@@ -50,13 +59,13 @@ def services(folder: Path, *argv: str, **settings: Any) -> Services:
 
 
 async def run(
-    served: Services, request: GenerationRequest, done: Generated
+    served: Services, request: GenerationRequest, done: Generated, hooks: Hooks = NO_HOOKS
 ) -> tuple[Drawn, Plan, Progress]:
     """What is drawn of a request, its plan, and the progress as it was handed over."""
     device = FakeDevice()
     served.jobs.ready(device)
     async with served.jobs.accepted("txt2img", Watch(), None) as job:
-        drawing = asyncio.create_task(draw(served, job, request))
+        drawing = asyncio.create_task(draw(served, job, request, hooks))
         while not device.submitted and not drawing.done():
             await asyncio.sleep(0.001)
         if drawing.done():
@@ -259,6 +268,37 @@ async def test_faces_that_nothing_restores_are_told_once(
     assert drawn.warnings == ("restore_faces: GFPGAN is not installed; faces are left as they are",)
     plain, _, _ = await run(services(tmp_path), Txt2ImgRequest(), grey(1))
     assert plain.warnings == ()
+
+
+async def test_an_extension_that_fails_is_told_where_it_failed(tmp_path: Path) -> None:
+    def finish(picture: Image.Image, wanted: Wanted, args: object) -> Image.Image:
+        if level(picture) == 20:
+            raise ValueError("no face: 2, 3")
+        return picture
+
+    extension = Extension(title="Swap", modes=("txt2img",), args=NoArgs, finish=finish)
+    hooks = Hooks((Hook.of(extension, {}),), Wanted("txt2img", {}))
+    request = Txt2ImgRequest(prompt="a", seed=5, batch_size=2, n_iter=2)
+    served = services(tmp_path)
+    drawn, _, _ = await run(served, request, grey(10, 20, 30, 20), hooks)
+    said = "Swap: ValueError: no face: 2, 3"
+    assert [level(picture) for picture in drawn.pictures] == [10, 20, 30, 20]
+    told = [parsed(text).get("Extension warning") for text in drawn.infotexts]
+    assert told == [None, said, None, said]
+    assert drawn.warnings == (said,)
+    extra = reply.told(request, drawn.translated, drawn.known, drawn.infotexts).extra
+    assert extra["Extension warning"] == said
+    well, _, _ = await run(served, request, grey(10), hooks)
+    assert well.warnings == ()
+    assert "Extension warning" not in reply.extra_parameters(well.translated, well.known)
+
+
+async def test_a_hook_that_cannot_be_had_is_told_of_each_picture(tmp_path: Path) -> None:
+    hooks = Hooks(wanted=Wanted("txt2img", {}), broken=("Swap: BadImage: not base64",))
+    request = Txt2ImgRequest(prompt="a", batch_size=2)
+    drawn, _, _ = await run(services(tmp_path), request, grey(10, 20), hooks)
+    assert all("Extension warning: " in text for text in drawn.infotexts)
+    assert drawn.warnings == ("Swap: BadImage: not base64",)
 
 
 async def test_a_job_that_fails_raises_its_own_error(tmp_path: Path) -> None:

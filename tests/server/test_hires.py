@@ -11,10 +11,11 @@ import pytest
 from models.library import Library
 from pipelines.plan import HiresPass, Txt2ImgPlan
 from server.errors import ApiError
-from server.hires import hires_pass
+from server.hires import hires_pass, hires_warnings
 from server.options import Options
 from server.schemas.txt2img import Txt2ImgRequest
 from server.styles import Style
+from server.wardrobe import Wardrobe
 
 from ..models.files import one_tensor
 from .fakes import CHECKPOINT, FakeCatalog, library, plan
@@ -36,7 +37,8 @@ def hires(
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
     options, _ = Options.defaults().with_overrides(request.override_settings or {})
-    return hires_pass(request, options, first, files, styles, extra), extra
+    wardrobe = Wardrobe(files.networks)
+    return hires_pass(request, options, first, files, styles, wardrobe, extra), extra
 
 
 def test_defaults() -> None:
@@ -100,6 +102,28 @@ def test_a_schedule_alone() -> None:
 def test_inheriting(unset: str | None) -> None:
     made, _ = hires(hr_sampler_name=unset, hr_scheduler="Use same scheduler")
     assert made.sampler == FIRST.sampler
+
+
+@pytest.mark.parametrize("unset", ["", "string", None])
+def test_no_upscaler_named_is_the_latent_one(unset: str | None) -> None:
+    made, extra = hires(hr_upscaler=unset)
+    assert made.upscaler == "Latent"
+    assert "Hires upscaler" not in extra
+
+
+@pytest.mark.parametrize(
+    ("fields", "warnings"),
+    [
+        ({}, ()),
+        ({"hr_sampler_name": "Nope"}, ("hires pass: unknown sampler 'Nope': used DPM++ 2M",)),
+        ({"hr_sampler_name": "Nope", "enable_hr": False}, ()),
+        ({"hr_sampler_name": "DDIM", "hr_scheduler": "Beta"}, ()),
+        ({"hr_sampler_name": "string"}, ()),
+    ],
+)
+def test_an_unknown_sampler_is_told(fields: dict[str, Any], warnings: tuple[str, ...]) -> None:
+    request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
+    assert hires_warnings(request) == warnings
 
 
 def test_spellings_of_latent_upscalers() -> None:
@@ -189,7 +213,8 @@ def test_its_own_prompts_have_the_styles_and_no_comments() -> None:
     assert (made.prompts[0], made.negative_prompts[0]) == ("c \n", "d")
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"hr_prompt": "c", "styles": ["s"]})
-    styled = hires_pass(request, Options.defaults(), FIRST, NOWHERE, styles, extra)
+    wardrobe = Wardrobe(NOWHERE.networks)
+    styled = hires_pass(request, Options.defaults(), FIRST, NOWHERE, styles, wardrobe, extra)
     assert styled.prompts == ("c, oil", "c, oil")
     # what is not given is the first pass's, which has its styles already
     assert styled.negative_prompts == FIRST.negative_prompts

@@ -25,6 +25,7 @@ from extensions.protocol import (
 )
 from extensions.registry import NO_HOOKS, Hook, Hooks
 from extensions.scripts import prompt_matrix
+from models.networks.files import NetworkCatalog
 from pipelines.generate import Generated, GeneratedImage
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
 from pipelines.watch import Watch
@@ -141,6 +142,22 @@ async def test_every_image_may_have_its_own_prompt_and_seed(stage: Stage) -> Non
     assert drawn.images[2].getpixel((0, 0)) == (6, 6, 6)
     assert drawn.images[2].info["parameters"] == drawn.infotexts[2]
     assert drawn.infotexts[2].startswith("a, <lora:x:1> b\nNegative prompt: bad \n\nSteps: 3,")
+
+
+async def test_missing_networks_are_looked_for_once_and_all_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[NetworkCatalog] = []
+    monkeypatch.setattr(NetworkCatalog, "scan", lambda self: scans.append(self))
+
+    def run(host: Host, wanted: Wanted, args: object) -> Pictures:
+        host.generate(wanted.changed(prompt=("a <lora:x:1>", "b <lora:y:1>"), n_iter=2), {})
+        return host.generate(wanted.changed(prompt="c <lora:z:1>"), {})
+
+    request = _text(enable_hr=True, denoising_strength=0.5, hr_prompt="d <lora:w:1>")
+    _, ran = await stage.run(script(run), request)
+    assert len(scans) == 1
+    assert ran.warnings == [f"lora not found: {name}" for name in "xwyz"]
 
 
 @pytest.mark.parametrize(("own", "used"), [("", ("a", "b")), ("mine", ("mine", "mine"))])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.approx_files import ApproxFiles
+from models.approx_files import ApproxFiles, Approximations
 from models.catalog import Catalog
 from models.hashing import HashCache
 from models.library import Library
@@ -318,7 +318,7 @@ def test_how_the_vae_is_used_is_a_setting(files: Library, tmp_path: Path) -> Non
     assert lacking.plan.vae_methods == VaeMethods(decode="Approx cheap", encode="Full")
     (warning,) = lacking.warnings
     assert "TAESD" in warning
-    approx = ApproxFiles(taesd_encoder=tmp_path)
+    approx: Approximations = {"SD1": ApproxFiles(taesd_encoder=tmp_path)}
     there = library(files.checkpoints, tmp_path, approx)
     found = translated(there, override_settings=methods)
     assert found.plan.vae_methods == VaeMethods(decode="Approx cheap", encode="TAESD")

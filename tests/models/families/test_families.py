@@ -5,33 +5,44 @@ import torch
 from safetensors.torch import load_file
 
 from models.errors import CheckpointError, CheckpointNotFound, UnsupportedCheckpoint
-from models.families import FAMILIES, check, sd15
+from models.families import FAMILIES, check
 from models.header import Header, read_header
+from models.identify import identify
 
 from ..files import CHECKPOINTS, one_tensor, sidecar_text
+from . import tiny_xl
 from .ldm_layout import sd15_header
 from .variants import info_of, load_path
 
 
-def test_the_families_know_their_own_files() -> None:
-    assert [family.name for family in FAMILIES] == ["SD1.x"]
-    assert sd15.detect(sd15_header())
-    assert sd15.detect(read_header(CHECKPOINTS / "tiny-sd15.safetensors"))
-    assert not sd15.detect(Header(tensors={}, metadata={}))
+@pytest.mark.parametrize(
+    ("header", "family"),
+    [
+        (sd15_header(), "SD1.x"),
+        (read_header(CHECKPOINTS / "tiny-sd15.safetensors"), "SD1.x"),
+        (tiny_xl.header(tiny_xl.TRUE["sd2"]), "SD2"),
+        (tiny_xl.header(tiny_xl.TRUE["sdxl"]), "SDXL"),
+        (tiny_xl.header(tiny_xl.TRUE["refiner"]), "SDXL"),
+        (Header(tensors={}, metadata={}), None),
+    ],
+)
+def test_each_file_belongs_to_one_family(header: Header, family: str | None) -> None:
+    kind = identify(header)
+    assert [row.name for row in FAMILIES if row.detect(kind)] == ([family] if family else [])
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("conditioner.embedders.1.model.logit_scale", "a Stable Diffusion XL checkpoint"),
-        ("lora_unet_x.lora_down.weight", "a LoRA"),
+        ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "SD3 medium: of a"),
+        ("lora_unet_x.lora_down.weight", "a LoRA: belongs in models/Lora"),
     ],
 )
-def test_another_family_is_named_with_what_is_supported(
+def test_what_is_no_checkpoint_is_named_with_what_is_supported(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     path = one_tensor(tmp_path / "a.safetensors", name=name)
-    with pytest.raises(UnsupportedCheckpoint, match=f"{kind}; supported today: SD1.x"):
+    with pytest.raises(UnsupportedCheckpoint, match=f"{kind}.*; checkpoints supported: SD1.x, SD2"):
         load_path(path)
     with pytest.raises(UnsupportedCheckpoint, match=kind):
         check(info_of(path))
@@ -44,7 +55,7 @@ def test_check_refuses_by_the_header_alone(tmp_path: Path) -> None:
     # Nothing is known of a pickle before it is read, so nothing is said against it.
     check(info_of(tmp_path / "gone.ckpt"))
     path = one_tensor(tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match="no kind known here"):
+    with pytest.raises(CheckpointError, match="a file of no known kind"):
         check(info_of(path))
 
 

@@ -31,13 +31,17 @@ def config(act: str = "gelu") -> CLIPTextConfig:
 @pytest.fixture(scope="module")
 def plain() -> CLIPTextModel:
     torch.manual_seed(1)
-    return CLIPTextModel(config("quick_gelu")).eval().requires_grad_(False)
+    made = CLIPTextModel(config("quick_gelu"))
+    made.train(False)
+    return made
 
 
 @pytest.fixture(scope="module")
 def projected() -> CLIPTextModelWithProjection:
     torch.manual_seed(2)
-    return CLIPTextModelWithProjection(config()).eval().requires_grad_(False)
+    made = CLIPTextModelWithProjection(config())
+    made.train(False)
+    return made
 
 
 def ids(*words: tuple[int, ...]) -> Tensor:
@@ -102,8 +106,8 @@ def test_inserted_vectors_stand_for_tokens_in_any_encoder(
 ) -> None:
     encoder = ClipEncoder(module=projected, layer="penultimate", normed=False, pad=0)
     assert encoder.width == 8
-    weight = projected.get_input_embeddings().weight
-    vectors = weight[[7, 9]].clone()
+    weight = projected.get_input_embeddings().get_parameter("weight")
+    vectors = weight[[7, 9]].detach().clone()
     expected = encoder.encode(ids((3, 7, 9)), end=END)
     found = encoder.encode(ids((3, 0, 0)), end=END, inserted=[[(2, vectors)]])
     assert torch.equal(found.states, expected.states)

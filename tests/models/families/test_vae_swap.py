@@ -20,9 +20,9 @@ PREFIX = "first_stage_model."
 State = dict[str, Tensor]
 
 
-def load(path: Path, **flags: bool) -> AutoencoderKL:
+def load(path: Path, *, allow_pickle: bool = False) -> AutoencoderKL:
     info = VaeInfo(path=path, name=path.name)
-    return load_vae(info, device=torch.device("cpu"), dtype=torch.float32, **flags)
+    return load_vae(info, device=torch.device("cpu"), dtype=torch.float32, allow_pickle=allow_pickle)
 
 
 def ldm(prefix: str = "") -> State:

@@ -1,5 +1,7 @@
 import os
 import pickle
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,13 +41,70 @@ def test_every_float_type_and_shape_is_read_as_written(tmp_path: Path) -> None:
             assert torch.equal(found, tensor)
 
 
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def overwrite(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    time.sleep(0.02)
+    path.write_bytes(content)
+
+
+def replace(path: Path) -> None:
+    other = path.with_suffix(".new")
+    save_file({name: tensor + 1 for name, tensor in STATE.items()}, other)
+    os.replace(other, path)
+
+
 def test_a_file_cut_off_while_it_is_open_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file(STATE, path)
-    with open_weights(path, allow_pickle=False) as weights:
-        os.truncate(path, path.stat().st_size - 1)
-        with pytest.raises(CorruptCheckpoint, match="cut off while it was read"):
-            [weights.read(name) for name in STATE]
+    with (
+        pytest.raises(CorruptCheckpoint, match="cut off while it was read"),
+        open_weights(path, allow_pickle=False) as weights,
+    ):
+        cut_off(path)
+        [weights.read(name) for name in STATE]
+
+
+@pytest.mark.parametrize("change", [cut_off, overwrite, replace, os.remove])
+def test_a_file_changed_while_it_is_open_is_an_error_in_the_end(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(STATE, path)
+    with (
+        pytest.raises(CorruptCheckpoint, match=r"a\.safetensors: the file was changed or repl"),
+        open_weights(path, allow_pickle=False) as weights,
+    ):
+        weights.read("a")
+        change(path)
+
+
+def test_tensors_come_from_the_file_whose_header_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(STATE, path)
+    found = None
+    with pytest.raises(CorruptCheckpoint), open_weights(path, allow_pickle=False) as weights:
+        replace(path)
+        found = weights.read("a")
+    assert found is not None
+    assert torch.equal(found, STATE["a"])
+
+
+def test_fp8_is_read_as_written(tmp_path: Path) -> None:
+    state = {
+        "small": torch.randn(4, 3).to(torch.float8_e4m3fn),
+        "wide": torch.randn(5).to(torch.float8_e5m2),
+    }
+    save_file(state, tmp_path / "a.safetensors")
+    with open_weights(tmp_path / "a.safetensors", allow_pickle=False) as weights:
+        assert {weights.header.tensors[name].dtype for name in state} == {"F8_E4M3", "F8_E5M2"}
+        for name, tensor in state.items():
+            assert weights.read(name).dtype == tensor.dtype
+            assert torch.equal(weights.read(name).float(), tensor.float())
 
 
 @pytest.mark.parametrize("content", [STATE, {"state_dict": STATE, "epoch": 3}])

@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from models import folders
 from models.hashing import HashCache
+from models.header import Header, read_header
 from models.networks import files
 from models.networks.files import NetworkCatalog, NetworkInfo, payload_sha256
 
@@ -135,11 +139,11 @@ def test_a_file_is_read_once_for_its_hash(tmp_path: Path, monkeypatch: pytest.Mo
     again = catalog(tmp_path)
     assert found(again, "a").short_hash == made.hash(stale).short_hash
     assert read == [path]
+    first = made.hash(stale).short_hash
     network(path, b"\x02" * 16)
     os.utime(path, ns=(1, 1))
-    again.scan()
     assert found(again, "a").short_hash is None
-    assert again.hash(found(again, "a")).short_hash != made.hash(stale).short_hash
+    assert again.hash(found(again, "a")).short_hash != first
     assert read == [path, path]
 
 
@@ -155,11 +159,11 @@ def test_a_trainers_hash_needs_no_reading(tmp_path: Path) -> None:
 def test_a_file_that_has_gone_keeps_its_entry_and_has_no_hash(tmp_path: Path) -> None:
     path = network(tmp_path / "Lora" / "a.safetensors")
     made = catalog(tmp_path)
+    info = found(made, "a")
     path.unlink()
     with capture_logs() as logs:
-        assert made.hash(found(made, "a")).short_hash is None
+        assert made.hash(info).short_hash is None
     assert [entry["event"] for entry in logs] == ["network not hashed"]
-    made.scan()
     assert made.networks() == ()
 
 
@@ -194,15 +198,70 @@ def test_damaged_files_cost_one_warning_each_and_the_others_are_served(tmp_path:
     assert logs == []
 
 
-def test_what_is_new_or_has_changed_is_seen_at_the_next_scan(tmp_path: Path) -> None:
+def test_what_is_new_or_has_changed_is_seen_without_a_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_UNSETTLED_NS", -(10**18))
     path = network(tmp_path / "Lora" / "a.safetensors")
     made = catalog(tmp_path)
-    network(path, ss_output_name="renamed")
-    network(tmp_path / "Lora" / "b.safetensors")
-    assert names(made) == ["a"]
-    made.scan()
+    before = found(made, "a")
+    network(tmp_path / "Lora" / "sub" / "b.safetensors")
     assert names(made) == ["a", "b"]
+    network(path, ss_output_name="renamed")
+    # an alias inside a file that was written in place is seen by a scan, or once it is asked for
+    assert made.find("renamed") is None
+    assert found(made, "a") != before
     assert found(made, "renamed").name == "a"
+    network(path, ss_output_name="renamed again")
+    made.scan()
+    assert found(made, "renamed again").name == "a"
+
+
+def test_headers_are_read_once_across_catalogs_but_for_the_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network(tmp_path / "Lora" / "a.safetensors", ss_output_name="given", sshs_model_hash="ab" * 6)
+    network(tmp_path / "Lora" / "b.safetensors", ss_output_name="")
+    network(tmp_path / "Lora" / "c.safetensors")
+    catalog(tmp_path)
+    read: list[str] = []
+
+    def counted(path: Path) -> Header:
+        read.append(path.stem)
+        return read_header(path)
+
+    monkeypatch.setattr(files, "read_header", counted)
+    made = catalog(tmp_path)
+    assert [info.alias for info in made.networks()] == ["given", "", "c"]
+    assert [info.short_hash for info in made.networks()] == ["ab" * 6, None, None]
+    assert read == []
+    assert made.listing() == made.listing()
+    assert read == ["a", "b", "c"]
+
+
+def test_unhashed_tells_what_no_hash_is_known_of_and_none_is_claimed(tmp_path: Path) -> None:
+    network(tmp_path / "Lora" / "a.safetensors", sshs_model_hash="ab" * 6)
+    path = network(tmp_path / "Lora" / "b.safetensors")
+    made = catalog(tmp_path)
+    (left,) = made.unhashed()
+    assert left.path == path
+    assert left.read(path, lambda count: None) == payload_sha256(path)
+    assert catalog(tmp_path, hashing=False).unhashed() == ()
+
+
+@given(
+    name=st.one_of(
+        st.text(max_size=30),
+        st.sampled_from(["../../x", "/etc/passwd", "..\\a", "a\0", "./a", "sub/../a", "a/", "*"]),
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_leads_to_what_is_not_listed(tmp_path: Path, name: str) -> None:
+    network(tmp_path / "Lora" / "a.safetensors")
+    network(tmp_path / "x.safetensors")
+    made = catalog(tmp_path)
+    wanted = made.networks()[0] if name == "a" else None
+    assert made.find(name) == wanted
 
 
 def test_the_listing_unfolds_metadata_and_shows_the_telling_part_first(tmp_path: Path) -> None:

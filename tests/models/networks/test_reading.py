@@ -1,3 +1,5 @@
+import math
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from models.errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
+from models.families import weights
+from models.header import Header
 from models.networks import reading
 from models.networks.reading import read_network
 
@@ -35,22 +39,41 @@ def test_tensors_are_sorted_by_module_and_part(tmp_path: Path) -> None:
     assert file.embeddings == {}
 
 
+BROKEN = ("half", "nan", "odd", "two", "whole")
+
+
+def test_only_what_is_wanted_is_read(tmp_path: Path) -> None:
+    state = {f"lora_unet_{name}.alpha": torch.ones(1) for name in "abc"}
+    save_file(state, tmp_path / "a.safetensors")
+    file = read_network(
+        tmp_path / "a.safetensors", allow_pickle=False, wanted=lambda name: name == "lora_unet_b"
+    )
+    assert file.changes.keys() == {"lora_unet_b"}
+    assert sorted(file.strangers) == ["lora_unet_a", "lora_unet_c"]
+
+
 def test_embeddings_are_read_by_name(tmp_path: Path) -> None:
-    vectors, one = torch.randn(3, 16), torch.randn(16)
+    vectors, wide, one = torch.randn(3, 16), torch.randn(3, 20), torch.randn(16)
     state = {
         "bundle_emb.cat.string_to_param.*": vectors,
         "bundle_emb.dog.string_to_param.265": one,
         "bundle_emb.xl.clip_l": vectors,
-        "bundle_emb.xl.clip_g": vectors,
+        "bundle_emb.xl.clip_g": wide,
         "bundle_emb.odd.string_to_param.*": torch.randn(1, 2, 3),
+        "bundle_emb.half.clip_l": vectors,
+        "bundle_emb.two.clip_l": vectors,
+        "bundle_emb.two.clip_g": wide[:2],
+        "bundle_emb.nan.string_to_param.*": vectors * math.nan,
+        "bundle_emb.whole.string_to_param.*": torch.ones(2, 16, dtype=torch.int64),
         "bundle_emb": vectors,
     }
     save_file({name: part.clone() for name, part in state.items()}, tmp_path / "a.safetensors")
     file = read_network(tmp_path / "a.safetensors", allow_pickle=False)
-    assert file.embeddings.keys() == {"cat", "dog"}
-    assert torch.equal(file.embeddings["cat"], vectors)
-    assert torch.equal(file.embeddings["dog"], one[None])
-    assert len(file.unknown) == 4
+    assert file.embeddings.keys() == {"cat", "dog", "xl"}
+    assert [each.tolist() for each in file.embeddings["cat"]] == [vectors.tolist()]
+    assert [each.tolist() for each in file.embeddings["dog"]] == [one[None].tolist()]
+    assert [each.tolist() for each in file.embeddings["xl"]] == [vectors.tolist(), wide.tolist()]
+    assert sorted(file.unknown) == ["bundle_emb", *(f"bundle_emb.{n}" for n in BROKEN)]
 
 
 def test_a_pickle_is_read_only_when_allowed(tmp_path: Path) -> None:
@@ -71,14 +94,19 @@ def test_a_file_that_is_none_is_an_error_of_ours(
     with pytest.raises(CorruptCheckpoint, match="pickle"):
         read_network(path, allow_pickle=True)
     path.write_bytes(raw_safetensors({"x.alpha": tensor("F32", [4], 0, 16)}, b"\0" * 16))
-    monkeypatch.setattr(reading, "MAX_BYTES", 60)
-    with pytest.raises(CheckpointError, match="no network is so big"):
+    monkeypatch.setattr(reading, "MAX_BYTES", 15)
+    with pytest.raises(CheckpointError, match="more than 15 bytes; no network is so big"):
         read_network(path, allow_pickle=False)
-    monkeypatch.setattr(reading, "read_header", lambda _: None)
     monkeypatch.undo()
-    monkeypatch.setattr(reading, "read_header", lambda _: None)
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(CorruptCheckpoint, match="cannot be read"):
+    read = weights.header_of
+
+    def cut_off(path: Path, file: FileIO) -> Header:
+        header = read(path, file)
+        path.write_bytes(path.read_bytes()[:-4])
+        return header
+
+    monkeypatch.setattr(weights, "header_of", cut_off)
+    with pytest.raises(CorruptCheckpoint, match="was cut off"):
         read_network(path, allow_pickle=False)
 
 

@@ -174,6 +174,7 @@ def test_nothing_changes_where_something_is_wrong(wire: Wire) -> None:
     wire.loader.failure = CorruptCheckpoint(SQUARES.path, "truncated")
     for wrong, status, told in (
         ({"sd_model_checkpoint": "nope"}, 500, "model 'nope' not found"),
+        ({"sd_model_checkpoint": 5}, 500, "model '5' not found"),
         ({"sd_model_checkpoint": "squares"}, 500, "truncated"),
         ({"CLIP_stop_at_last_layers": "two"}, 422, "cannot be 'two'"),
         ({"sd_model_checkpoint": {"a": 1}}, 422, "cannot be {'a': 1}"),

@@ -99,12 +99,12 @@ async def test_the_preview_is_drawn_for_those_who_look(app: FastAPI) -> None:
         watch.stepped(3, denoised=object())
         await client.get("/sdapi/v1/progress", params={"skip_current_image": "true"})
         assert not watch.preview_due()
-        first = (await client.get("/sdapi/v1/progress")).json()
-        assert first["current_image"] is None
-        assert watch.preview_due()
-        watch.show(np.zeros((2, 8, 8, 3), np.uint8))
-        second = (await client.get("/sdapi/v1/progress")).json()
-        assert second["current_image"].startswith("iVBORw0KGgo")
+        poll = asyncio.create_task(client.get("/sdapi/v1/progress"))
+        async with asyncio.timeout(10):
+            while not watch.preview_due():
+                await asyncio.sleep(0.001)
+        await asyncio.to_thread(watch.show, np.zeros((2, 8, 8, 3), np.uint8))
+        assert (await poll).json()["current_image"].startswith("iVBORw0KGgo")
 
 
 async def test_interrupt_and_skip_reach_the_running_job(app: FastAPI) -> None:

@@ -118,6 +118,12 @@ def test_hires_numbers_are_limited_only_with_a_hires_pass() -> None:
     assert refusals({**body, "enable_hr": True}).keys() == body.keys()
 
 
+def test_an_empty_seed_is_any() -> None:
+    request = Txt2ImgRequest.model_validate({"seed": "", "subseed": ""})
+    assert (request.echo()["seed"], request.echo()["subseed"]) == (-1, -1)
+    assert refusals({"steps": ""}) == {"steps": "value is not a valid integer"}
+
+
 def test_unknown_keys_leave_no_trace() -> None:
     request = Txt2ImgRequest.model_validate({"__class__": "x", "outpath_samples": "/etc"})
     assert request.echo() == Txt2ImgRequest().echo()

@@ -1,0 +1,262 @@
+"""SDXL's modules against the same made by hand over the same weights."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
+from models.families import Checkpoint, sdxl
+from models.families.weights import Weights
+from models.header import Header
+
+from .hand_made import REFINER_UNET, SSD_UNET, XL_UNET, State, Tower, clip, unet, vae
+from .tiny_xl import TRUE, header, tokens, write_tiny
+from .variants import info_of, load_path
+
+#: a short text and one that fills its chunk
+IDS = tokens((736, 7117), tuple(range(1000, 1075)))
+CLIP = "conditioner.embedders.0.transformer."
+FIRST, SECOND = "conditioner.embedders.0.model.", "conditioner.embedders.1.model."
+
+Made = tuple[Checkpoint, State]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Loads a kind of tiny checkpoint, once, and gives its file's tensors too."""
+
+    @cache
+    def load(kind: str, *, full_depth: bool = False) -> Made:
+        path = tmp_path_factory.mktemp(kind) / f"{kind}.safetensors"
+        write_tiny(path, kind, dtype=torch.float32, full_depth=full_depth)
+        return load_path(path), load_file(path)
+
+    return load
+
+
+def drawn(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "numbers"),
+    [
+        ("sdxl", XL_UNET, 6),
+        ("sdxl-inpainting", XL_UNET | {"in_channels": 9}, 6),
+        ("sdxl-edit", XL_UNET | {"in_channels": 8}, 6),
+        ("ssd-1b", SSD_UNET, 6),
+        ("refiner", REFINER_UNET, 5),
+    ],
+)
+def test_each_unet_predicts_what_diffusers_own_does(
+    tiny: Callable[..., Made], kind: str, config: dict[str, Any], numbers: int
+) -> None:
+    checkpoint, state = tiny(kind)
+    x = drawn(2, config.get("in_channels", 4), 8, 16)
+    context = drawn(2, 77, config["cross_attention_dim"], seed=2)
+    steps = torch.tensor([3.25, 900.0])
+    pooled = drawn(2, 128, seed=3)
+    sizes = torch.tensor([[1024.0, 768.0, 0.0, 64.0, 512.0, 6.0]] * 2)[:, :numbers]
+    expected = unet(state, config)(
+        x,
+        steps,
+        encoder_hidden_states=context,
+        added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
+    ).sample
+    found = checkpoint.predict(x, steps, context, torch.cat([pooled, sizes], 1))
+    assert found.std() > 0.1
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+def test_the_true_depths_of_transformers_are_built(tiny: Callable[..., Made]) -> None:
+    checkpoint, state = tiny("sdxl", full_depth=True)
+    config = XL_UNET | {"transformer_layers_per_block": (1, 2, 10)}
+    x, context, pooled = drawn(1, 4, 8, 8), drawn(1, 77, 192, seed=2), drawn(1, 128, seed=3)
+    sizes = torch.tensor([[64.0, 64.0, 0.0, 0.0, 64.0, 64.0]])
+    expected = unet(state, config)(
+        x,
+        torch.tensor([500.0]),
+        encoder_hidden_states=context,
+        added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes},
+    ).sample
+    vector = torch.cat([pooled, sizes], 1)
+    found = checkpoint.predict(x, torch.tensor([500.0]), context, vector)
+    torch.testing.assert_close(found, expected, atol=5e-5, rtol=0)
+
+
+def test_the_base_reads_clip_and_open_clip(tiny: Callable[..., Made]) -> None:
+    checkpoint, state = tiny("sdxl")
+    first, second = (each.encode(IDS, end=49407) for each in checkpoint.encoders)
+    own = clip(state, CLIP, width=64, layers=3)(IDS, output_hidden_states=True)
+    torch.testing.assert_close(first.states, own.hidden_states[-2], atol=1e-5, rtol=0)
+    assert first.pooled is None
+    compare_big_g(second.states, second.pooled, Tower.of(state, SECOND, width=128, layers=4))
+    assert checkpoint.text_widths == (64, 128)
+
+
+def test_the_refiner_reads_open_clip_alone(tiny: Callable[..., Made]) -> None:
+    checkpoint, state = tiny("refiner")
+    (encoder,) = checkpoint.encoders
+    found = encoder.encode(IDS, end=49407)
+    compare_big_g(found.states, found.pooled, Tower.of(state, FIRST, width=128, layers=4))
+
+
+def compare_big_g(states: Tensor, pooled: Tensor | None, tower: Tower) -> None:
+    """bigG is read before its last layer, without the final norm; id 0 follows the end."""
+    ids = IDS.clone()
+    ids[0, 4:] = 0
+    read = tower(ids)
+    torch.testing.assert_close(states, read.states[-2], atol=1e-5, rtol=0)
+    assert pooled is not None
+    torch.testing.assert_close(pooled, read.pooled, atol=1e-5, rtol=0)
+    assert (pooled[0] - pooled[1]).abs().max() > 0.1
+
+
+def test_the_autoencoder_is_diffusers_own(tiny: Callable[..., Made]) -> None:
+    checkpoint, state = tiny("sdxl")
+    own, latents, pixels = vae(state), drawn(1, 4, 8, 4), drawn(1, 3, 32, 64, seed=2).tanh()
+    expected = own.decode(latents / 0.13025).sample
+    torch.testing.assert_close(checkpoint.decode(latents), expected, atol=1e-5, rtol=0)
+    mean = own.encode(pixels).latent_dist.mean * 0.13025
+    torch.testing.assert_close(checkpoint.encode_image(pixels), mean, atol=1e-5, rtol=0)
+
+
+def test_it_says_what_it_is(tiny: Callable[..., Made]) -> None:
+    base, refiner = tiny("sdxl")[0], tiny("refiner")[0]
+    assert (base.family, base.traits.prediction, base.traits.sizes) == ("SDXL", "epsilon", "sizes")
+    assert (refiner.family, refiner.traits.sizes) == ("SDXL", "score")
+    assert base.traits.latent_scale == refiner.traits.latent_scale == 0.13025
+    assert base.traits.alphas_cumprod[-1].item() == pytest.approx(0.00466009, abs=1e-7)
+    assert tiny("sdxl-inpainting")[0].traits.in_channels == 9
+
+
+def test_marks_ask_for_v_and_for_a_last_step_of_noise_alone(tiny: Callable[..., Made]) -> None:
+    plain = tiny("sdxl")[0].traits.alphas_cumprod
+    v, spread = tiny("sdxl-v")[0].traits, tiny("sdxl-ztsnr")[0].traits
+    assert v.prediction == spread.prediction == "v"
+    assert torch.equal(v.alphas_cumprod, plain)
+    assert spread.alphas_cumprod[-1].item() == pytest.approx(4.8973451890853435e-08)
+    # by https://arxiv.org/abs/2305.08891: the roots lose the last and keep the first
+    roots, first, last = plain.sqrt(), plain[0].sqrt(), plain[-1].sqrt()
+    expected = ((roots - last) * first / (first - last)) ** 2
+    torch.testing.assert_close(spread.alphas_cumprod[:-1], expected[:-1], atol=1e-6, rtol=0)
+    assert spread.alphas_cumprod[500] < plain[500]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_small_storage_is_widened(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = write_tiny(tmp_path / "a.safetensors", "refiner", dtype=dtype)
+    loaded = load_path(path)
+    stored = load_file(path)["model.diffusion_model.label_emb.0.0.weight"]
+    weight = loaded.unet.add_embedding.linear_1.weight
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, stored.float())
+
+
+def test_what_tools_add_makes_no_difference(tmp_path: Path, tiny: Callable[..., Made]) -> None:
+    extra = {
+        "model_ema.diffusion_modelout2bias": torch.ones(4),
+        "denoiser.sigmas": torch.ones(1000),
+        f"{CLIP}text_model.embeddings.position_ids": torch.arange(77)[None],
+        f"{CLIP}text_projection.weight": torch.ones(64, 64),
+        f"{CLIP}logit_scale": torch.ones(()),
+        f"{SECOND}attn_mask": torch.ones(77, 77),
+        "first_stage_model.loss.logvar": torch.ones(1),
+    }
+    path = write_tiny(tmp_path / "a.safetensors", "sdxl", dtype=torch.float32, extra=extra)
+    found, own = load_path(path).encoders, tiny("sdxl")[0].encoders
+    for mine, theirs in zip(found, own, strict=True):
+        assert torch.equal(mine.encode(IDS, end=49407).states, theirs.encode(IDS, end=49407).states)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        (
+            lambda s: s | {f"{SECOND}transformer.resblocks.0.attn.in_proj_bias": torch.ones(383)},
+            CorruptCheckpoint,
+            r"shape \(383,\), the model needs \(384,\)",
+        ),
+        (
+            lambda s: {n: t for n, t in s.items() if "resblocks.1.ln_2" not in n},
+            CorruptCheckpoint,
+            "2 tensors are missing",
+        ),
+        (
+            lambda s: s | {f"{SECOND}transformer.resblocks.0.attn.rope": torch.ones(1)},
+            UnsupportedCheckpoint,
+            "no place",
+        ),
+        (
+            lambda s: {n: t for n, t in s.items() if not n.endswith("text_projection")},
+            UnsupportedCheckpoint,
+            "without its projection",
+        ),
+        (
+            lambda s: s | {"model.diffusion_model.label_emb.0.0.weight": torch.ones(128, 1600)},
+            UnsupportedCheckpoint,
+            "1600",
+        ),
+        (
+            lambda s: {n: t for n, t in s.items() if not n.startswith(CLIP)},
+            UnsupportedCheckpoint,
+            "text encoders is missing",
+        ),
+    ],
+    ids=["misshapen", "missing", "unknown", "no projection", "vector", "one encoder"],
+)
+def test_a_file_that_does_not_fit_is_refused(
+    tmp_path: Path,
+    tiny: Callable[..., Made],
+    change: Callable[[State], State],
+    error: type[Exception],
+    reason: str,
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(change(dict(tiny("sdxl")[1])), path)
+    with pytest.raises(error, match=reason):
+        load_path(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unet_parameters", "text_parameters"),
+    [
+        # the UNets' and text encoders' sizes as https://arxiv.org/abs/2307.01952, table 1, and
+        # https://huggingface.co/segmind/SSD-1B have them
+        ("sdxl", 2567463684, [123060480, 694659840]),
+        ("refiner", 2259526660, [694659840]),
+        ("ssd-1b", 1331334404, [123060480, 694659840]),
+    ],
+)
+def test_the_true_models_fit_their_modules_weight_by_weight(
+    kind: str, unet_parameters: int, text_parameters: list[int]
+) -> None:
+    loaded = on_meta(header(TRUE[kind]))
+    counted = sum(parameter.numel() for parameter in loaded.unet.parameters())
+    texts = [sum(p.numel() for p in each.module.parameters()) for each in loaded.encoders]
+    assert (counted, texts) == (unet_parameters, text_parameters)
+    assert loaded.encoders[-1].module.config.num_attention_heads == 20
+    assert loaded.encoders[-1].module.config.hidden_act == "gelu"
+    assert loaded.vae.config.block_out_channels == [128, 256, 512, 512]
+
+
+def on_meta(found: Header) -> Checkpoint:
+    """Load a header's modules without memory."""
+
+    def read(name: str) -> Tensor:
+        return torch.empty(found.tensors[name].shape, dtype=torch.float16, device="meta")
+
+    path = Path("/models/true.safetensors")
+    return sdxl.load(
+        info_of(path),
+        Weights(path=path, header=found, read=read),
+        device=torch.device("meta"),
+        dtype=torch.float16,
+        vae_dtype=torch.float16,
+    )
