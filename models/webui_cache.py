@@ -1,7 +1,6 @@
 """Hashes that a webui computed: its `cache.json` is taken over where it is found; torch-free."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ _TAKEN = "taken over"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 #: seconds by which a time of change may differ: JSON rounds
 _ROUNDING = 1e-3
+_LATEST = 1 << 40
 
 _Files = Mapping[str, tuple[Path, Stamp]]
 
@@ -92,7 +92,8 @@ def _known(
         file = files.get(name) if found_kind == kind else None
         match entry:
             case {"mtime": int() | float() as mtime, "sha256": str(digest)} if file is not None:
-                same = math.isclose(mtime, file[1].mtime_ns / 1e9, rel_tol=0, abs_tol=_ROUNDING)
+                # an integer of JSON may be too large for a float
+                same = abs(mtime) < _LATEST and abs(mtime - file[1].mtime_ns / 1e9) < _ROUNDING
                 if same and _DIGEST.fullmatch(digest):
                     yield file, digest
 

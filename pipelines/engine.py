@@ -242,7 +242,7 @@ class Engine:
         pixels, error = _attempt(
             preview.draw,
             self._stage.checkpoint,
-            watch.denoised,
+            watch.looked_at,
             watch.preview_method,
             self._approx,
         )

@@ -13,6 +13,7 @@ from .contexts import matched, padded, stacked
 from .denoiser import Denoiser
 from .effects import Effects
 from .steps import Conditioning, Denoise, DenoiseApart, Predict
+from .watch import PreviewContent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +83,23 @@ class Guidance:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Mixed:
+    """What a model call came to [N,C,h,w]: guided, by the prompt alone, and without the prompt.
+
+    Where the unconditional part is left out, `uncond` is the conditional one.
+    """
+
+    denoised: Tensor
+    cond: Tensor
+    uncond: Tensor
+
+    def half(self, content: PreviewContent) -> Tensor | None:
+        """The half that a preview of this content shows; None where it shows the whole."""
+        halves = {"Prompt": self.cond, "Negative prompt": self.uncond}
+        return halves.get(content)
+
+
 class Mixer:
     """Turns a sampler's wishes into rows and mixes the answers.
 
@@ -108,8 +126,8 @@ class Mixer:
 
     def mix(
         self, step: Denoise | DenoiseApart, call: int, effects: Effects, level: float | None = None
-    ) -> Generator[Predict, Any, tuple[Tensor, Tensor]]:
-        """The guided and the unconditional answer (the conditional one where that is left out)."""
+    ) -> Generator[Predict, Any, Mixed]:
+        """What the model makes of `step` at model call `call` (from 0)."""
         guidance, x, sigma = self._guidance, step.x, step.sigma
         alone = guidance.without_uncond(call, sigma if level is None else level, effects)
         scale = guidance.scale
@@ -133,7 +151,7 @@ class Mixer:
         if guidance.image_scale is not None and shown is not None:
             unseeing = denoised(x, sigma, answers[2])
             mixed = mixed + (guidance.image_scale - 1) * (base - unseeing)
-        return mixed, base
+        return Mixed(denoised=mixed, cond=answered[self._first], uncond=base)
 
     def _told(self, call: int, effects: Effects) -> tuple[Conditioning, Conditioning]:
         """The conditional and the unconditional conditioning of model call `call`."""

@@ -77,13 +77,15 @@ def guided(
                 effects.refined.add(course.lead.number)
             level = denoiser.table.timestep(step.sigma) if course.on_timesteps else step.sigma
             seen, change = blended(step, course.blend, level, before=course.on_timesteps)
-            denoised, uncond = yield from mixer.mix(seen, call, effects, level)
+            mixed = yield from mixer.mix(seen, call, effects, level)
+            denoised, uncond = mixed.denoised, mixed.uncond
             if change is not None:
                 denoised, uncond = denoised + change, uncond + change
             elif course.blend is not None:
                 denoised = course.blend.at(denoised, level)
             call += 1
-            watch.stepped(math.ceil(call / course.order), denoised)
+            half = mixed.half(watch.preview_content)
+            watch.stepped(math.ceil(call / course.order), denoised, half)
             answer = (denoised, uncond) if isinstance(step, DenoiseApart) else denoised
             step = sampling.send(answer)
     except StopIteration as end:

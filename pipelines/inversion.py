@@ -45,12 +45,12 @@ def found_noise(
             continue
         if watch.stopping:
             break
-        denoised, _ = yield from mixer.mix(Denoise(x, seen), step, Effects())
-        x = x + (x - denoised) / seen * (high - low)
+        mixed = yield from mixer.mix(Denoise(x, seen), step, Effects())
+        x = x + (x - mixed.denoised) / seen * (high - low)
         watch.stepped(step + 1, x)
     watch.end_pass()
     found = x / sigmas[-1] if wanted.sigma_adjustment else x / x.std()
     share = wanted.randomness
-    mixed = (1 - share) * found + share * fresh
-    unit: Tensor = mixed / (share**2 + (1 - share) ** 2) ** 0.5
+    blended = (1 - share) * found + share * fresh
+    unit: Tensor = blended / (share**2 + (1 - share) ** 2) ** 0.5
     return unit - latents / sigmas[-1]

@@ -71,4 +71,4 @@ class Run:
 
     def _end(self) -> None:
         self.pending = None
-        self.watch.denoised = None
+        self.watch.denoised = self.watch.looked_at = None

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from .plan import VaeMethod
 
+#: What a preview shows: the picture as it is guided, or one of the halves that guide it.
+PreviewContent = Literal["Combined", "Prompt", "Negative prompt"]
 ONLY_FINISHED = -1
 """In place of a number of steps between previews: only batches that are done are shown."""
 
@@ -71,6 +73,7 @@ class Watch:
         self._steps = steps
         self._preview_every = preview_every
         self._preview_method: VaeMethod = "Approx NN"
+        self._preview_content: PreviewContent = "Combined"
         self._preview_wanted = False
         self._preview_step = 0
         self._preview: Preview | None = None
@@ -82,6 +85,8 @@ class Watch:
         self._tell_shown: Callable[[], None] | None = None
         #: the newest denoised latents of the batch under way: owned by the device thread
         self.denoised: Any = None
+        #: what a preview is drawn of: them, or what they were guided by
+        self.looked_at: Any = None
 
     def interrupt(self) -> None:
         """Stop at the next step and keep what is there."""
@@ -126,10 +131,12 @@ class Watch:
         steps: int,
         preview_every: int,
         preview_method: "VaeMethod" = "Approx NN",
+        preview_content: PreviewContent = "Combined",
     ) -> None:
         """A plan of these numbers comes next; those before it count as done.
 
-        `preview_every` steps a preview is drawn by `preview_method` (0: none, or `ONLY_FINISHED`).
+        `preview_every` steps a preview is drawn by `preview_method` (0: none, or `ONLY_FINISHED`)
+        of `preview_content`.
         """
         with self._lock:
             self._earlier += self._batch_count if self._begun else 0
@@ -137,7 +144,7 @@ class Watch:
             self._plans = max(self._plans, self._begun)
             self._batch_count, self._done, self._step = batch_count, 0, 0
             self._passes, self._steps, self._preview_every = passes, steps, preview_every
-            self._preview_method = preview_method
+            self._preview_method, self._preview_content = preview_method, preview_content
 
     def when_begun(self, tell: Callable[[], None]) -> None:
         """Have `tell` called once, from the device thread, when the engine takes the job up."""
@@ -178,11 +185,15 @@ class Watch:
             self._done += 1
             self._step = 0
 
-    def stepped(self, step: int, denoised: Any) -> None:
-        """Sampling step `step` (from 1) has predicted the latents `denoised`."""
+    def stepped(self, step: int, denoised: Any, looked_at: Any = None) -> None:
+        """Sampling step `step` (from 1) has predicted the latents `denoised`.
+
+        A preview is drawn of them unless something else is to be `looked_at`.
+        """
         with self._lock:
             self._step = min(step, self._steps)
             self.denoised = denoised
+            self.looked_at = denoised if looked_at is None else looked_at
 
     def progress(self) -> Progress:
         """How far the job is."""
@@ -240,6 +251,11 @@ class Watch:
         )
 
     @property
+    def preview_content(self) -> PreviewContent:
+        """What previews show."""
+        return self._preview_content
+
+    @property
     def preview_method(self) -> "VaeMethod":
         """How previews are drawn."""
         return self._preview_method
@@ -263,7 +279,7 @@ class Watch:
         self._tell_waiting()
 
     def _latents_are_gone(self) -> None:
-        self.denoised = None
+        self.denoised = self.looked_at = None
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:

@@ -19,7 +19,7 @@ from pipelines.pictures.finish import Finished, composed, finish, mask_composite
 from . import reply, translate
 from .jobs import Job
 from .options import Options
-from .progress import preview_settings
+from .progress import preview_content, preview_settings
 from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
@@ -89,6 +89,7 @@ async def carry_out(services: Services, job: Job, translated: Translated, hooks:
         steps=plan.sampler.steps,
         preview_every=every,
         preview_method=method,
+        preview_content=preview_content(options),
     )
     generated = await services.jobs.run(job, plan)
     return await asyncio.to_thread(_drawn, services, translated, generated, hooks)

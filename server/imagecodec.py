@@ -161,7 +161,9 @@ def metadata(text: str) -> tuple[str, dict[str, Any]]:
     except PICTURE_DAMAGE as error:
         raise BadImage(f"the EXIF block cannot be read: {error}") from error
     items = {str(key): _shown(value) for key, value in image.info.items() if key not in _HIDDEN}
-    infotext = _user_comment(comment) or str(items.pop("parameters", "")) or _novelai(items)
+    infotext = (
+        _user_comment(comment) or str(items.pop("parameters", "")) or _novelai(items, image.size)
+    )
     if image.format == "GIF":
         infotext = infotext or str(items.get("comment", ""))
     if len(infotext) > MAX_INFOTEXT:
@@ -247,8 +249,8 @@ def _user_comment(comment: object) -> str:
     return (text if charset in (b"ASCII\0\0\0", bytes(8)) else comment).decode(errors="replace")
 
 
-def _novelai(items: Mapping[str, Any]) -> str:
-    """The infotext of a picture by NovelAI, which keeps its settings as JSON."""
+def _novelai(items: Mapping[str, Any], size: tuple[int, int]) -> str:
+    """The infotext of a picture of `size` by NovelAI, which keeps its settings as JSON."""
     if items.get("Software") != "NovelAI":
         return ""
     try:
@@ -257,7 +259,7 @@ def _novelai(items: Mapping[str, Any]) -> str:
         return ""
     if not isinstance(settings, dict):
         return ""
-    return infotexts.from_novelai(str(items.get("Description", "")), settings)
+    return infotexts.from_novelai(str(items.get("Description", "")), settings, size)
 
 
 def _shown(value: object) -> object:

@@ -142,15 +142,18 @@ def renamed_networks(
     return {**fields, "Prompt": _LORA.sub(renamed, str(fields["Prompt"]))}
 
 
-def from_novelai(prompt: str, settings: Mapping[str, object]) -> str:
-    """The infotext that says the same as a NovelAI picture's description and settings."""
+def from_novelai(prompt: str, settings: Mapping[str, object], size: tuple[int, int]) -> str:
+    """The infotext that says the same as a NovelAI picture's description and settings.
+
+    `size` is the picture's, (width, height): not all of its settings tell.
+    """
     names = {alias: each.name for each in SAMPLERS for alias in each.aliases}
     fields = {
         "Steps": settings.get("steps"),
         "Sampler": names.get(str(settings.get("sampler")), "Euler a"),
         "CFG scale": settings.get("scale"),
         "Seed": settings.get("seed"),
-        "Size": f"{settings.get('width')}x{settings.get('height')}",
+        "Size": f"{size[0]}x{size[1]}",
         "Clip skip": 2,
         "ENSD": 31337,
     }

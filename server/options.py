@@ -174,6 +174,7 @@ class Options:
 
     live_previews_enable: bool
     live_previews_image_format: str
+    live_preview_content: str
     show_progress_grid: bool
     show_progress_every_n_steps: int
     show_progress_type: str

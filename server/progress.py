@@ -9,7 +9,7 @@ from typing import get_args
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.plan import VaeMethod
-from pipelines.watch import ONLY_FINISHED, Preview
+from pipelines.watch import ONLY_FINISHED, Preview, PreviewContent
 
 from . import reply
 from .jobs import Job, JobQueue, Look
@@ -94,6 +94,12 @@ def preview_settings(options: Options) -> tuple[int, VaeMethod]:
     methods = get_args(VaeMethod)
     method = next((each for each in methods if each == options.show_progress_type), FULL)
     return every if options.live_previews_enable else 0, method
+
+
+def preview_content(options: Options) -> PreviewContent:
+    """What live previews show; a setting that is not known shows the guided picture."""
+    known = get_args(PreviewContent)
+    return next((each for each in known if each == options.live_preview_content), "Combined")
 
 
 async def look(job: Job, options: Options) -> Look | None:

@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from ..approx_files import LatentSpace
 from ..errors import UnsupportedCheckpoint
 from ..header import Header
 from ..identify import Folder, identify, read_folder
@@ -73,6 +74,7 @@ class Facts:
     family: str
     heads: int | None
     latent_scale: float
+    latent_space: LatentSpace
     stored_schedule: bool = False
 
 
@@ -87,6 +89,7 @@ class Layout:
     texts: tuple[TextPart, ...]
     prediction: Prediction | None
     latent_scale: float
+    latent_space: LatentSpace
     schedule: Schedule
     sizes: SizeConditioning | None = None
 
@@ -156,6 +159,7 @@ def layout(
         texts=texts,
         prediction=kind.prediction,
         latent_scale=facts.latent_scale,
+        latent_space=facts.latent_space,
         schedule=Schedule(stored=facts.stored_schedule, zero_terminal_snr=kind.zero_snr),
         sizes=sizes,
     )
@@ -194,6 +198,7 @@ def assemble(
         latent_channels=found.vae.latent_channels,
         in_channels=found.unet.in_channels,
         device=device,
+        latent_space=found.latent_space,
         sizes=found.sizes,
     )
     encoders = (

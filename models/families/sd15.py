@@ -20,6 +20,7 @@ FACTS = parts.Facts(
     family=NAME,
     heads=8,
     latent_scale=0.18215,
+    latent_space="SD1",
     stored_schedule=True,
 )
 

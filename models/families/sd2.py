@@ -22,6 +22,7 @@ FACTS = parts.Facts(
     family=NAME,
     heads=None,
     latent_scale=0.18215,
+    latent_space="SD1",
     stored_schedule=True,
 )
 #: What a UNet is asked to tell which it predicts, and the mean beyond which it is v: of even

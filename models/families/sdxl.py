@@ -25,7 +25,7 @@ NAME = "SDXL"
 CLIP = "conditioner.embedders.0.transformer."
 SECOND = "conditioner.embedders.1.model."
 ONLY = "conditioner.embedders.0.model."
-FACTS = parts.Facts(family=NAME, heads=None, latent_scale=0.13025)
+FACTS = parts.Facts(family=NAME, heads=None, latent_scale=0.13025, latent_space="SDXL")
 
 
 def detect(kind: Kind) -> bool:

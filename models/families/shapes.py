@@ -1,4 +1,4 @@
-"""The shapes of one part of a checkpoint, by name; torch-free."""
+"""The shapes of one part of a checkpoint, by name."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The dimensions of a text encoder, from the shapes in a header; torch-free."""
+"""The dimensions of a text encoder, from the shapes in a header."""
 
 from dataclasses import dataclass
 from pathlib import Path

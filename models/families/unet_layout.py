@@ -1,4 +1,4 @@
-"""The dimensions of a checkpoint's UNet, from the shapes in its header; torch-free.
+"""The dimensions of a checkpoint's UNet, from the shapes in its header.
 
 They are read from LDM's names or from diffusers'. Depths are how many transformers stand one upon
 the other behind a layer, 0 where none does: 1 in SD1 and SD2, and per level 0, 2, 10 in SDXL

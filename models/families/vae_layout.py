@@ -1,4 +1,4 @@
-"""The dimensions of an autoencoder, from the shapes in a header; torch-free."""
+"""The dimensions of an autoencoder, from the shapes in a header."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

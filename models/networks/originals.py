@@ -92,11 +92,14 @@ def _copy(tensor: Tensor) -> Tensor:
     """A copy on the CPU, in half the memory where that holds every bit of it."""
     if tensor.dtype is torch.float32:
         for dtype in _NARROW:
-            if _same(tensor.flatten()[:_GLANCE], dtype) and _same(tensor, dtype):
-                return tensor.detach().to(dtype).to("cpu")
+            if _narrowed(tensor.flatten()[:_GLANCE], dtype) is not None:
+                narrow = _narrowed(tensor, dtype)
+                if narrow is not None:
+                    return narrow.to("cpu")
     return tensor.detach().to("cpu", copy=True)
 
 
-def _same(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the tensor is the same in another type; one with NaN never is."""
-    return torch.equal(tensor.to(dtype).to(tensor.dtype), tensor)
+def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """The tensor in another type where that is the same; with NaN it never is."""
+    narrow = tensor.detach().to(dtype)
+    return narrow if torch.equal(narrow.to(tensor.dtype), tensor) else None

@@ -29,7 +29,8 @@ class Shelf(dict[str, bytes]):
 
 def serve() -> None:
     """Serve until killed, on the port of the command line."""
-    setattr(importlib.import_module("redis"), "Redis", Shelf)  # noqa: B010
+    redis: Any = importlib.import_module("redis")
+    redis.Redis = Shelf
     bridge = importlib.import_module("DrawBridgeAPI.api_server")
     importlib.import_module("uvicorn").run(bridge.app, host="127.0.0.1", port=bridge.port)
 

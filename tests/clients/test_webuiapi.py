@@ -117,6 +117,7 @@ def _names(key: str = "name") -> Callable[[Any], list[str]]:
 
 
 LISTS: tuple[tuple[str, Callable[[Any], Any], Any], ...] = (
+    ("get_sd_models", lambda listed: _names("model_name")(listed)[0], "tiny-sd15"),
     ("get_sd_vae", _names("model_name"), []),
     ("get_upscalers", lambda listed: _names()(listed)[:3], ["None", "Lanczos", "Nearest"]),
     ("get_latent_upscale_modes", lambda listed: _names()(listed)[0], "Latent"),
@@ -146,6 +147,13 @@ def test_lists(
     api: webuiapi.WebUIApi, method: str, part: Callable[[Any], Any], wanted: object
 ) -> None:
     assert part(getattr(api, method)()) == wanted
+
+
+def test_a_route_without_a_method_of_its_own(api: webuiapi.WebUIApi) -> None:
+    assert api.custom_get("internal/ping") == {}
+    assert api.custom_get("progress", baseurl=True)["progress"] == 0.0
+    posted = api.custom_post("txt2img", payload=dict(SMALL), baseurl=True)
+    assert posted.image.size == (64, 64)
 
 
 def test_scripts_named_like_missing_extensions_are_not_claimed(api: webuiapi.WebUIApi) -> None:

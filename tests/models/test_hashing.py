@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from models.folders import Stamp
-from models.hashing import CHUNK_BYTES, HashCache, legacy_hash, sha256
+from models.hashing import CHUNK_BYTES, HashCache, legacy_hash, passing_sha256, sha256
 
 from .files import CHECKPOINTS
 
@@ -132,3 +132,108 @@ def test_an_empty_database_is_filled_without_a_warning(tmp_path: Path) -> None:
         assert HashCache(tmp_path / "hashes.db").get(tmp_path / "a") is None
         stored(HashCache(tmp_path / "hashes.db"), tmp_path / "a", ABC)
     assert logs == []
+
+
+def test_a_hash_may_begin_anywhere_and_leave_the_cache_to_others(tmp_path: Path) -> None:
+    content = os.urandom(3 * CHUNK_BYTES + 7)
+    (tmp_path / "a").write_bytes(content)
+    expected = hashlib.sha256(content[100:]).hexdigest()
+    assert sha256(tmp_path / "a", start=100, passing=True) == expected
+    assert passing_sha256(tmp_path / "a", lambda count: None) == hashlib.sha256(content).hexdigest()
+
+
+def test_facts_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    cache, stamp = HashCache(tmp_path / "hashes.db"), Stamp.of(path)
+    assert stamp is not None
+    cache.put(path, stamp, ABC)
+    cache.put(path, stamp, "other", "payload")
+    again = HashCache(tmp_path / "hashes.db")
+    assert (again.get(path), again.get(path, "payload"), again.get(path, "x")) == (
+        ABC,
+        "other",
+        None,
+    )
+
+
+def test_what_is_put_together_is_written_in_one_go(tmp_path: Path) -> None:
+    cache, stamp = HashCache(tmp_path / "hashes.db"), Stamp(1, 1)
+    with cache.together():
+        for number in range(10):
+            cache.put(tmp_path / str(number), stamp, str(number))
+        assert not (tmp_path / "hashes.db").exists()
+        assert cache.told(tmp_path / "3", stamp) == "3"
+    other = HashCache(tmp_path / "hashes.db")
+    assert [other.told(tmp_path / str(n), stamp) for n in range(10)] == [str(n) for n in range(10)]
+
+
+def test_the_version_tells_of_other_processes_too(tmp_path: Path) -> None:
+    mine, other = HashCache(tmp_path / "hashes.db"), HashCache(tmp_path / "hashes.db")
+    first = mine.version
+    assert mine.version == first
+    stamp = Stamp(1, 1)
+    other.put(tmp_path / "a", stamp, ABC)
+    second = mine.version
+    assert second != first
+    assert mine.told(tmp_path / "a", stamp) == ABC
+    mine.put(tmp_path / "b", stamp, ABC)
+    third = mine.version
+    assert third != second
+    assert mine.version == third
+    # both at once: neither misses the other's
+    other.put(tmp_path / "c", stamp, ABC)
+    mine.put(tmp_path / "d", stamp, ABC)
+    assert (mine.version, other.version) != (third, 0)
+    assert mine.told(tmp_path / "c", stamp) == other.told(tmp_path / "d", stamp) == ABC
+
+
+def test_two_processes_share_what_either_computes(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"abc")
+    cache = HashCache(tmp_path / "hashes.db")
+    assert cache.get(path) is None
+    program = (
+        "import sys; from pathlib import Path; from models.hashing import HashCache, sha256;"
+        "print(HashCache(Path(sys.argv[1])).known(Path(sys.argv[2]), sha256))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "hashes.db"), str(path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [each.communicate(timeout=60)[0].strip() for each in both] == [ABC, ABC]
+
+    def never(asked: Path) -> str:
+        raise AssertionError(f"{asked} was hashed again")
+
+    assert cache.known(path, never) == ABC
+
+
+def test_somebody_waiting_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    cache = HashCache(tmp_path / "hashes.db")
+    seen: list[bool] = []
+
+    def computing(asked: Path) -> str:
+        seen.append(cache.urgent)
+        return sha256(asked)
+
+    assert cache.known(path, computing) == ABC
+    assert (seen, cache.urgent) == ([True], False)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        cache.known(path, computing)
+    assert not cache.urgent
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_stored(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    cache = HashCache(tmp_path / "hashes.db")
+
+    def computing(asked: Path) -> str:
+        digest = sha256(asked)
+        asked.write_bytes(b"changed")
+        return digest
+
+    assert cache.known(path, computing) == ABC
+    assert cache.get(path) is None

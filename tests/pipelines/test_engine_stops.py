@@ -160,8 +160,9 @@ def test_an_interrupt_while_pictures_are_decoded_leaves_them_complete() -> None:
 
 @pytest.mark.parametrize("upscaler", ["Latent", "Lanczos"])
 def test_the_first_of_two_passes_is_kept_where_asked(desk: Open, upscaler: str) -> None:
-    both = {"prompts": ("a", "b"), "negative_prompts": ("", "")}
-    hires = hires_pass(upscaler, 64, 32, keep_first=True, **both)
+    hires = hires_pass(
+        upscaler, 64, 32, prompts=("a", "b"), negative_prompts=("", ""), keep_first=True
+    )
     wanted = plan("a", "b", batch_size=2, hires=hires)
     here = desk(toy=ToyCheckpoint())
     images = here.order(wanted).images()

@@ -13,7 +13,7 @@ from pipelines.effects import Effects
 from pipelines.guidance import Guidance, Part, Timeline
 from pipelines.guided import Course, Lead, Stopped, guided
 from pipelines.steps import Conditioning, Denoise, DenoiseApart, Predict, Sampling, Stepping
-from pipelines.watch import Watch
+from pipelines.watch import PreviewContent, Watch
 
 from .toy import Gaussian, ToyCheckpoint, finish, sd1_table
 
@@ -121,6 +121,23 @@ def test_the_watch_counts_steps_not_calls(order: int, calls: int, expected: Sequ
             seen.append(watch.progress().step)
             step = sampling.send(by_context(step))
     assert [*seen[1:], watch.progress().step] == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "number"), [("Combined", None), ("Prompt", 2.0), ("Negative prompt", -1.0)]
+)
+def test_a_preview_shows_the_guided_picture_or_a_half_of_what_guides(
+    content: PreviewContent, number: float | None
+) -> None:
+    watch = Watch(batch_count=1, steps=9)
+    watch.begin_plan(batch_count=1, passes=1, steps=9, preview_every=1, preview_content=content)
+    sampling = guide(3.0, 0.5, 0.5, watch=watch)
+    step = next(sampling)
+    sampling.send(by_context(step))
+    guided_picture = X - 0.5 * (-1.0 + 3.0 * (2.0 - -1.0))
+    torch.testing.assert_close(watch.denoised, guided_picture)
+    half = guided_picture if number is None else X - 0.5 * number
+    torch.testing.assert_close(watch.looked_at, half)
 
 
 def test_the_watch_holds_the_newest_guided_denoised() -> None:

@@ -61,8 +61,8 @@ def mixed(
 
     mixer = Mixer(guidance, DENOISER, torch.device("cpu"))
     wish = step or Denoise(X[: len(images)], SIGMA)
-    denoised, base = finish(mixer.mix(wish, call, Effects()), answers)
-    return denoised, base, asked[0]
+    found = finish(mixer.mix(wish, call, Effects()), answers)
+    return found.denoised, found.uncond, asked[0]
 
 
 def test_what_is_shown_stands_behind_the_scaled_latents_unscaled() -> None:

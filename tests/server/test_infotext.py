@@ -131,9 +131,8 @@ def test_quoted_half_surrogates_do_not_survive() -> None:
 
 
 def test_novelai_settings_become_an_infotext() -> None:
-    settings = {"uc": "bad", "steps": 28, "sampler": "k_euler", "scale": 11.0, "seed": 7,
-                "width": 512, "height": 768}  # fmt: skip
-    assert infotext.from_novelai("cat", settings) == (
+    settings = {"uc": "bad", "steps": 28, "sampler": "k_euler", "scale": 11.0, "seed": 7}
+    assert infotext.from_novelai("cat", settings, (512, 768)) == (
         "cat\nNegative prompt: bad\nSteps: 28, Sampler: Euler, CFG scale: 11.0, Seed: 7, "
         "Size: 512x768, Clip skip: 2, ENSD: 31337"
     )

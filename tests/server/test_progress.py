@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.watch import ONLY_FINISHED
 from server.options import Options
-from server.progress import preview_settings
+from server.progress import preview_content, preview_settings
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ from server.progress import preview_settings
 def test_previews_follow_their_settings(settings: dict[str, Any], wanted: tuple[int, str]) -> None:
     options, _ = Options.defaults().with_overrides(settings)
     assert preview_settings(options) == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, "Prompt"),
+        ({"live_preview_content": "Negative prompt"}, "Negative prompt"),
+        ({"live_preview_content": "Combined"}, "Combined"),
+        ({"live_preview_content": "no such"}, "Combined"),
+    ],
+)
+def test_what_previews_show_is_a_setting(settings: dict[str, Any], wanted: str) -> None:
+    options, _ = Options.defaults().with_overrides(settings)
+    assert preview_content(options) == wanted

@@ -13,6 +13,7 @@ from models.embeddings.reading import read_embedding
 from models.errors import CheckpointError
 from models.families.tokenizer import ClipTokenizer
 
+from ..families.tiny_xl import write_tiny
 from ..files import REFERENCE
 
 CHECKPOINT = REFERENCE / "Stable-diffusion" / "tiny-sd15.safetensors"
@@ -95,12 +96,29 @@ def test_only_what_fits_a_chunk_can_be_made(tmp_path: Path, count: int) -> None:
         create(tmp_path, count=count)
 
 
-def test_a_checkpoint_must_have_one_text_encoder(tmp_path: Path) -> None:
-    two = tmp_path / "two.safetensors"
-    table = torch.zeros(10, 4)
-    save_file({f"{which}.token_embedding.weight": table.clone() for which in "ab"}, two)
-    with pytest.raises(BadCreation, match=r"two\.safetensors: a checkpoint of 2 text encoders"):
-        create(tmp_path, two)
+@pytest.mark.parametrize("kind", ["sdxl", "refiner", "sd2"])
+def test_every_family_begins_as_its_own_tokens(tmp_path: Path, kind: str) -> None:
+    checkpoint = write_tiny(tmp_path / "models" / "m.safetensors", kind)
+    folder = tmp_path / "embeddings"
+    create(folder, checkpoint, count=2, text="a cat")
+    (file,) = find_files([folder])
+    read = read_embedding(file, hashing=False)
+    assert read is not None
+    state = load_file(checkpoint)
+    names = sorted(name for name in state if name.endswith("token_embedding.weight"))
+    wanted = [state[name][ClipTokenizer().encode("a cat")].float() for name in names]
+    assert len(names) == (2 if kind == "sdxl" else 1)
+    assert [each.tolist() for each in read.tensors] == [each.tolist() for each in wanted]
+    assert read.fits({"sdxl": (64, 128)}.get(kind, (128,)))
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, 49408), (3, 49408), (1, 49407)])
+def test_a_checkpoint_must_have_the_tokens(tmp_path: Path, count: int, words: int) -> None:
+    path = tmp_path / "odd.safetensors"
+    state = {f"{n}.token_embedding.weight": torch.zeros(words, 1) for n in range(count)}
+    save_file({"other": torch.zeros(1), **state}, path)
+    with pytest.raises(BadCreation, match=rf"odd\.safetensors: {count} tables of tokens; known"):
+        create(tmp_path, path)
     with pytest.raises(CheckpointError):
         create(tmp_path, tmp_path / "none.safetensors")
 

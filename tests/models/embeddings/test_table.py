@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.embeddings.table import Embedding, EmbeddingTable
+from models.embeddings.table import Embedding, EmbeddingTable, shelved
 from models.families.tokenizer import ClipTokenizer
 
 from .made import WIDTH, embedding
@@ -27,6 +27,22 @@ def test_what_fits_is_loaded_and_the_rest_skipped() -> None:
     assert (tiny.loaded, tiny.skipped) == ((small,), (wide, both))
     assert (sd1.loaded, sd1.skipped) == ((wide,), (small, both))
     assert (sdxl.loaded, sdxl.skipped) == ((both,), (small, wide))
+
+
+@pytest.mark.parametrize(
+    ("family", "widths"),
+    [("sd1", (768,)), ("sd2", (1024,)), ("sdxl", (768, 1280)), ("refiner", (1280,))],
+)
+def test_each_family_takes_its_own(family: str, widths: tuple[int, ...]) -> None:
+    every = {
+        "sd1": embedding("sd1", 2, 768),
+        "sd2": embedding("sd2", 2, 1024),
+        "sdxl": embedding("sdxl", 2, 768, 1280),
+        "refiner": embedding("refiner", 2, 1280),
+    }
+    found = shelved(every.values(), widths)
+    assert [each.name for each in found.loaded] == [family]
+    assert {each.name for each in found.skipped} == every.keys() - {family}
 
 
 def test_more_vectors_than_a_chunk_has_room_for_do_not_fit() -> None:

@@ -63,9 +63,10 @@ def unet(state: State, config: dict[str, Any]) -> UNet2DConditionModel:
     return made.eval().requires_grad_(False)
 
 
-def vae(state: State) -> AutoencoderKL:
+def vae(state: State, scale: float = 0.18215) -> AutoencoderKL:
     """Diffusers' autoencoder with a file's weights, by diffusers' converter."""
     made = AutoencoderKL(
+        scaling_factor=scale,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(32, 64, 32, 32),
@@ -87,7 +88,8 @@ def clip(state: State, prefix: str, *, width: int, layers: int) -> CLIPTextModel
     )
     made = CLIPTextModel(config)
     made.load_state_dict(under(state, f"{prefix}text_model."))
-    made.eval().requires_grad_(False)
+    made.train(False)
+    made.requires_grad_(False)
     return made
 
 
@@ -115,7 +117,16 @@ class Block(nn.Module):
         """States [N,L,D] -> states."""
         normed = self.ln_1(x)
         x = x + self.attn(normed, normed, normed, attn_mask=mask, need_weights=False)[0]
-        return x + self.mlp(self.ln_2(x))
+        added: Tensor = self.mlp(self.ln_2(x))
+        return x + added
+
+
+class Stack(nn.Module):
+    """OpenCLIP's blocks, one after the other."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
 
 
 @dataclass(frozen=True)
@@ -133,8 +144,7 @@ class Tower(nn.Module):
         super().__init__()
         self.token_embedding = nn.Embedding(49408, width)
         self.positional_embedding = nn.Parameter(torch.empty(77, width))
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
+        self.transformer = Stack(width, layers)
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, width))
         self.logit_scale = nn.Parameter(torch.empty(()))

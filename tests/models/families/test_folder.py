@@ -46,10 +46,11 @@ def xl(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     folder = tmp_path_factory.mktemp("xl")
     path = write_tiny(folder / "a.safetensors", "sdxl")
     checkpoint, state = load_path(path), load_file(path)
-    first, second = (each.module.half() for each in checkpoint.encoders)
+    texts: list[Any] = [each.module for each in checkpoint.encoders]
+    first, second = (text.half() for text in texts)
     pipeline = StableDiffusionXLPipeline(
         unet=unet(state, XL_UNET).half(),
-        vae=vae(state).half(),
+        vae=vae(state, 0.13025).half(),
         text_encoder=first,
         text_encoder_2=second,
         tokenizer=None,
@@ -71,11 +72,19 @@ def same(found: Checkpoint, own: Checkpoint) -> None:
         assert weights.keys() == expected.keys()
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
         assert config_of(left) == config_of(right)
-    numbers = ("prediction", "latent_scale", "latent_channels", "in_channels", "sizes")
+    numbers = (
+        "prediction",
+        "latent_scale",
+        "latent_channels",
+        "in_channels",
+        "latent_space",
+        "sizes",
+    )
     for name in numbers:
         assert getattr(found.traits, name) == getattr(own.traits, name), name
     alphas, expected_alphas = found.traits.alphas_cumprod, own.traits.alphas_cumprod
-    torch.testing.assert_close(alphas, expected_alphas, atol=1e-6, rtol=0)
+    # as coarse as half precision, in which the reference model has them
+    torch.testing.assert_close(alphas, expected_alphas, atol=3e-4, rtol=0)
 
 
 def config_of(module: Any) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def test_the_refiner_has_its_second_encoder_alone(tmp_path: Path) -> None:
     checkpoint, state = load_path(path), load_file(path)
     pipeline = StableDiffusionXLImg2ImgPipeline(
         unet=unet(state, REFINER_UNET),
-        vae=vae(state),
+        vae=vae(state, 0.13025),
         text_encoder=None,
         text_encoder_2=checkpoint.encoders[0].module,
         tokenizer=None,

@@ -1,6 +1,7 @@
 import pytest
 
 from models.families import ldm_keys
+from models.families.modules import UNUSED
 
 SD1 = (True, True, True, False)
 
@@ -26,7 +27,9 @@ SD1 = (True, True, True, False)
         ("output_blocks.11.0.out_layers.0.weight", "up_blocks.3.resnets.2.norm2.weight"),
         ("out.0.weight", "conv_norm_out.weight"),
         ("out.2.bias", "conv_out.bias"),
-        ("label_emb.0.0.weight", None),
+        ("label_emb.0.0.weight", "add_embedding.linear_1.weight"),
+        ("label_emb.0.2.bias", "add_embedding.linear_2.bias"),
+        ("label_emb.weight", None),
         ("output_blocks.12.0.in_layers.0.weight", None),
         ("input_blocks.1.3.norm.weight", None),
     ],
@@ -59,13 +62,26 @@ def test_vae_names(name: str, mapped: str | None) -> None:
     assert ldm_keys.vae(name, levels=4) == mapped
 
 
+@pytest.mark.parametrize("name", ["loss.logvar", "model_ema.decay"])
+def test_what_is_left_of_a_vaes_training_is_known(name: str) -> None:
+    assert ldm_keys.vae(name, levels=4) == UNUSED
+
+
 @pytest.mark.parametrize(
     ("name", "mapped"),
     [
         ("text_model.final_layer_norm.bias", "final_layer_norm.bias"),
         ("encoder.layers.3.mlp.fc1.weight", "encoder.layers.3.mlp.fc1.weight"),
-        ("text_model.embeddings.position_ids", None),
     ],
 )
-def test_text_encoder_names(name: str, mapped: str | None) -> None:
+def test_text_encoder_names(name: str, mapped: str) -> None:
     assert ldm_keys.text_encoder(name) == mapped
+    assert ldm_keys.text_encoder(name, projected=True) == f"text_model.{mapped}"
+
+
+def test_what_is_beside_a_text_encoder() -> None:
+    assert ldm_keys.text_encoder("text_model.embeddings.position_ids") == UNUSED
+    assert ldm_keys.text_encoder("logit_scale") == UNUSED
+    projection = "text_projection.weight"
+    assert ldm_keys.text_encoder(projection) == UNUSED
+    assert ldm_keys.text_encoder(projection, projected=True) == projection

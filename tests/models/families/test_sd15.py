@@ -222,13 +222,17 @@ def test_the_sidecar_wins_over_the_header(tmp_path: Path) -> None:
             r"shape \(3,\)",
         ),
         (
-            lambda s: s | {UNET_IN: s[UNET_IN].to(torch.float8_e4m3fn)},
+            lambda s: s | {UNET_IN: s[UNET_IN].to(torch.int32)},
             UnsupportedCheckpoint,
-            "F8_E4M3; supported: F16",
+            "I32; supported: F16",
         ),
-        (lambda s: s | {UNET_IN: s[UNET_IN][:, :3].clone()}, CorruptCheckpoint, "shape"),
+        (
+            lambda s: s | {UNET_IN: s[UNET_IN][:, :3].clone()},
+            UnsupportedCheckpoint,
+            "3 input channels",
+        ),
     ],
-    ids=["missing", "unknown", "misshapen", "fp8", "channels"],
+    ids=["missing", "unknown", "misshapen", "integers", "channels"],
 )
 def test_a_file_that_does_not_fit_is_refused(
     tmp_path: Path, change: Callable[[State], State], error: type[Exception], reason: str

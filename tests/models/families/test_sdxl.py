@@ -1,19 +1,19 @@
 """SDXL's modules against the same made by hand over the same weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
 from models.families import Checkpoint, sdxl
 from models.families.weights import Weights
-from models.header import Header
+from models.header import Header, TensorEntry
 
 from .hand_made import REFINER_UNET, SSD_UNET, XL_UNET, State, Tower, clip, unet, vae
 from .tiny_xl import TRUE, header, tokens, write_tiny
@@ -132,6 +132,7 @@ def test_it_says_what_it_is(tiny: Callable[..., Made]) -> None:
     assert (base.family, base.traits.prediction, base.traits.sizes) == ("SDXL", "epsilon", "sizes")
     assert (refiner.family, refiner.traits.sizes) == ("SDXL", "score")
     assert base.traits.latent_scale == refiner.traits.latent_scale == 0.13025
+    assert base.traits.latent_space == refiner.traits.latent_space == "SDXL"
     assert base.traits.alphas_cumprod[-1].item() == pytest.approx(0.00466009, abs=1e-7)
     assert tiny("sdxl-inpainting")[0].traits.in_channels == 9
 
@@ -159,69 +160,77 @@ def test_small_storage_is_widened(tmp_path: Path, dtype: torch.dtype) -> None:
     assert torch.equal(weight, stored.float())
 
 
-def test_what_tools_add_makes_no_difference(tmp_path: Path, tiny: Callable[..., Made]) -> None:
-    extra = {
-        "model_ema.diffusion_modelout2bias": torch.ones(4),
-        "denoiser.sigmas": torch.ones(1000),
-        f"{CLIP}text_model.embeddings.position_ids": torch.arange(77)[None],
-        f"{CLIP}text_projection.weight": torch.ones(64, 64),
-        f"{CLIP}logit_scale": torch.ones(()),
-        f"{SECOND}attn_mask": torch.ones(77, 77),
-        "first_stage_model.loss.logvar": torch.ones(1),
+def test_what_tools_add_has_no_place_and_needs_none() -> None:
+    added: dict[str, tuple[int, ...]] = {
+        "model_ema.diffusion_modelout2bias": (4,),
+        "denoiser.sigmas": (1000,),
+        f"{CLIP}text_model.embeddings.position_ids": (1, 77),
+        f"{CLIP}text_projection.weight": (768, 768),
+        f"{CLIP}logit_scale": (),
+        f"{SECOND}attn_mask": (77, 77),
+        "first_stage_model.loss.logvar": (1,),
     }
-    path = write_tiny(tmp_path / "a.safetensors", "sdxl", dtype=torch.float32, extra=extra)
-    found, own = load_path(path).encoders, tiny("sdxl")[0].encoders
-    for mine, theirs in zip(found, own, strict=True):
-        assert torch.equal(mine.encode(IDS, end=49407).states, theirs.encode(IDS, end=49407).states)
+    loaded = on_meta(changed({name: entry(*shape) for name, shape in added.items()}))
+    assert [each.width for each in loaded.encoders] == [768, 1280]
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "reason"),
+    ("changes", "error", "reason"),
     [
         (
-            lambda s: s | {f"{SECOND}transformer.resblocks.0.attn.in_proj_bias": torch.ones(383)},
+            {f"{SECOND}transformer.resblocks.0.attn.in_proj_bias": (3839,)},
             CorruptCheckpoint,
-            r"shape \(383,\), the model needs \(384,\)",
+            r"shape \(3839,\), the model needs \(3840,\)",
         ),
         (
-            lambda s: {n: t for n, t in s.items() if "resblocks.1.ln_2" not in n},
+            {f"{SECOND}transformer.resblocks.1.ln_2.bias": None},
             CorruptCheckpoint,
-            "2 tensors are missing",
+            "1 tensors are missing",
         ),
         (
-            lambda s: s | {f"{SECOND}transformer.resblocks.0.attn.rope": torch.ones(1)},
+            {f"{SECOND}transformer.resblocks.0.attn.rope": (1,)},
             UnsupportedCheckpoint,
             "no place",
         ),
+        ({f"{SECOND}text_projection": None}, UnsupportedCheckpoint, "without its projection"),
         (
-            lambda s: {n: t for n, t in s.items() if not n.endswith("text_projection")},
+            {"model.diffusion_model.label_emb.0.0.weight": (1280, 2560)},
             UnsupportedCheckpoint,
-            "without its projection",
+            "width 2560; its text and sizes make 2816",
         ),
         (
-            lambda s: s | {"model.diffusion_model.label_emb.0.0.weight": torch.ones(128, 1600)},
+            {"model.diffusion_model.input_blocks.0.0.weight": (320, 5, 3, 3)},
             UnsupportedCheckpoint,
-            "1600",
-        ),
-        (
-            lambda s: {n: t for n, t in s.items() if not n.startswith(CLIP)},
-            UnsupportedCheckpoint,
-            "text encoders is missing",
+            "5 input channels",
         ),
     ],
-    ids=["misshapen", "missing", "unknown", "no projection", "vector", "one encoder"],
+    ids=["misshapen", "missing", "unknown", "no projection", "vector", "channels"],
 )
 def test_a_file_that_does_not_fit_is_refused(
-    tmp_path: Path,
-    tiny: Callable[..., Made],
-    change: Callable[[State], State],
-    error: type[Exception],
-    reason: str,
+    changes: dict[str, tuple[int, ...] | None], error: type[Exception], reason: str
 ) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(change(dict(tiny("sdxl")[1])), path)
+    new = {name: None if shape is None else entry(*shape) for name, shape in changes.items()}
     with pytest.raises(error, match=reason):
-        load_path(path)
+        on_meta(changed(new))
+
+
+def test_a_pickle_loads_like_its_safetensors(tmp_path: Path, tiny: Callable[..., Made]) -> None:
+    own, state = tiny("refiner")
+    with (tmp_path / "old.ckpt").open("wb") as file:
+        torch.save({"state_dict": state}, file)
+    (found,) = load_path(tmp_path / "old.ckpt", allow_pickle=True).encoders
+    weights, expected = found.module.state_dict(), own.encoders[0].module.state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def entry(*shape: int) -> TensorEntry:
+    return TensorEntry(dtype="F16", shape=shape)
+
+
+def changed(changes: Mapping[str, TensorEntry | None]) -> Header:
+    """The true SDXL's header with tensors added, changed, or (None) taken away."""
+    tensors = {**header(TRUE["sdxl"]).tensors, **changes}
+    return Header(tensors={n: e for n, e in tensors.items() if e is not None}, metadata={})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import yaml
 
 from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
 from models.families import sidecar
-from models.families.sd15_layout import UnetLayout, VaeLayout
+from models.families.schedule import Schedule
+from models.families.unet_layout import UnetLayout
+from models.families.vae_layout import VaeLayout
 
 from ..files import CHECKPOINTS
 
@@ -15,7 +17,9 @@ DETECTED = UnetLayout(
     out_channels=4,
     channels=(64, 64),
     layers=1,
-    attention=(True, False),
+    down=((3,), (0,)),
+    up=((3, 3), (0, 0)),
+    middle=1,
     context_width=32,
     heads=(8, 8),
 )
@@ -38,7 +42,9 @@ def test_a_reference_sidecar_says_everything() -> None:
         out_channels=4,
         channels=(32, 32, 64, 64),
         layers=2,
-        attention=(True, True, True, False),
+        down=((1, 1), (1, 1), (1, 1), (0, 0)),
+        up=((1, 1, 1), (1, 1, 1), (1, 1, 1), (0, 0, 0)),
+        middle=1,
         context_width=16,
         heads=(8, 8, 8, 8),
     )
@@ -63,6 +69,33 @@ def test_head_widths_become_head_counts(tmp_path: Path) -> None:
     layout = unet_of(tmp_path, {"num_heads": 4, "num_head_channels": 32, "channel_mult": [1, 2]})
     assert layout.heads == (2, 4)
     assert unet_of(tmp_path, {"num_heads": 4, "num_head_channels": -1}).heads == (4, 4)
+
+
+def test_depths_stay_where_the_yaml_says_no_other_attention(tmp_path: Path) -> None:
+    same = unet_of(tmp_path, {"attention_resolutions": [1]})
+    assert (same.down, same.up) == (DETECTED.down, DETECTED.up)
+    other = unet_of(tmp_path, {"attention_resolutions": [1, 2]})
+    assert (other.down, other.up) == (((3,), (1,)), ((3, 3), (1, 1)))
+    assert unet_of(tmp_path, {"attention_resolutions": [8]}).attention == (False, False)
+    longer = unet_of(tmp_path, {"channel_mult": [1, 2, 4], "attention_resolutions": [1, 4]})
+    assert longer.down == ((3,), (0,), (1,))
+    assert longer.heads == (8, 8, 8)
+
+
+def test_the_noise_schedule(tmp_path: Path) -> None:
+    params = written(tmp_path, {"linear_start": 0.001, "timesteps": 500})
+    detected = Schedule(stored=True)
+    expected = Schedule(start=0.001, end=0.012, timesteps=500, stored=True)
+    assert sidecar.schedule(params, detected) == expected
+
+
+@pytest.mark.parametrize(
+    ("scaling", "found"), [("VScaling", "v"), ("EpsScaling", "epsilon"), ("EDMScaling", None)]
+)
+def test_what_is_predicted_in_sdxls_words(tmp_path: Path, scaling: str, found: str | None) -> None:
+    target = {"target": f"sgm.modules.diffusionmodules.denoiser_scaling.{scaling}"}
+    denoiser = {"denoiser_config": {"params": {"scaling_config": target}}}
+    assert sidecar.prediction(written(tmp_path, denoiser), None) == found
 
 
 def test_a_text_encoders_folder_is_relative_to_the_yaml(tmp_path: Path) -> None:

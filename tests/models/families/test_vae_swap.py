@@ -22,7 +22,9 @@ State = dict[str, Tensor]
 
 def load(path: Path, *, allow_pickle: bool = False) -> AutoencoderKL:
     info = VaeInfo(path=path, name=path.name)
-    return load_vae(info, device=torch.device("cpu"), dtype=torch.float32, allow_pickle=allow_pickle)
+    return load_vae(
+        info, device=torch.device("cpu"), dtype=torch.float32, allow_pickle=allow_pickle
+    )
 
 
 def ldm(prefix: str = "") -> State:
@@ -100,7 +102,7 @@ def without(state: State, *parts: str) -> State:
         (widened, UnsupportedCheckpoint, "16 channels"),
         (shallower, UnsupportedCheckpoint, "3 levels"),
         (lambda s: without(s, "decoder.conv_out"), CorruptCheckpoint, "missing"),
-        (lambda s: without(s, "encoder."), CorruptCheckpoint, "no blocks"),
+        (lambda s: without(s, "encoder."), CorruptCheckpoint, "misses the blocks"),
         (lambda s: without(s, "decoder.conv_in"), CorruptCheckpoint, "conv_in"),
         (lambda s: s | {"extra": torch.zeros(1)}, UnsupportedCheckpoint, "no place"),
         (

@@ -26,9 +26,16 @@ def info_of(path: Path) -> CheckpointInfo:
     )
 
 
-def load_path(path: Path, dtype: torch.dtype = torch.float32, **flags: bool) -> Checkpoint:
-    device = torch.device("cpu")
-    return load(info_of(path), device=device, dtype=dtype, vae_dtype=torch.float32, **flags)
+def load_path(
+    path: Path, dtype: torch.dtype = torch.float32, *, allow_pickle: bool = False
+) -> Checkpoint:
+    return load(
+        info_of(path),
+        device=torch.device("cpu"),
+        dtype=dtype,
+        vae_dtype=torch.float32,
+        allow_pickle=allow_pickle,
+    )
 
 
 @cache

@@ -213,14 +213,15 @@ def test_one_matrix_for_q_k_and_v_changes_all_three(folder: Path, tmp_path: Path
     made |= {f"{key}.alpha": torch.tensor(2.0), f"{key}.diff_b": torch.ones(len(before))}
     worn = Adapters(checkpoint)
     worn.wear(networked(tmp_path / "a.safetensors", made))
-    layer = checkpoint.encoders[0].text_model.encoder.layers[0].self_attn
-    parts = [layer.q_proj, layer.k_proj, layer.v_proj]
-    found = torch.cat([part.weight for part in parts])
+    layer = checkpoint.encoders[0].text_model.encoder.layers[0]
+    parts = [layer.get_submodule(f"self_attn.{part}_proj") for part in ("q", "k", "v")]
+    found = torch.cat([part.get_parameter("weight") for part in parts])
     torch.testing.assert_close(found, before + 0.5 * up @ down)
     bias = state[f"cond_stage_model.model.{own}_bias"]
-    torch.testing.assert_close(torch.cat([part.bias for part in parts]), bias + 1)
+    found = torch.cat([part.get_parameter("bias") for part in parts])
+    torch.testing.assert_close(found, bias + 1)
     worn.wear(())
-    assert torch.equal(torch.cat([part.weight for part in parts]), before)
+    assert torch.equal(torch.cat([part.get_parameter("weight") for part in parts]), before)
     # A Kronecker product's rows cannot be told apart.
     made = {f"{key}.lokr_w1": torch.ones(3, 1), f"{key}.lokr_w2": before}
     worn.wear(networked(tmp_path / "b.safetensors", made))

@@ -1,0 +1,156 @@
+"""What it costs to know the models of a large folder: `pytest -m bench tests/bench/test_catalog.py -s`.
+
+The files are sparse: headers of an SD1 checkpoint's size, and tensors that take no room.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models import folders
+from models.catalog import Catalog
+from models.hashing import HashCache, passing_sha256, sha256
+from models.networks.files import NetworkCatalog
+from server.app import create_app
+from server.settings import parse
+
+pytestmark = pytest.mark.bench
+
+MODELS = 1000
+FOLDERS = 20
+TENSORS = 1131
+LARGE_BYTES = 2 << 30
+ROUNDS = 3
+
+
+def header(count: int, metadata: dict[str, str]) -> bytes:
+    """The header of a file of `count` tensors, with names as long as true ones."""
+    entries: dict[str, object] = {"__metadata__": metadata}
+    for number in range(count):
+        name = f"model.diffusion_model.input_blocks.{number}.transformer_blocks.0.attn1.to_q.weight"
+        offsets = [number * 2048, number * 2048 + 2048]
+        entries[name] = {"dtype": "F16", "shape": [32, 32], "data_offsets": offsets}
+    return json.dumps(entries).encode()
+
+
+def fill(folder: Path, count: int, text: bytes, tensors: int) -> None:
+    """Write `count` sparse files, spread over subfolders."""
+    for number in range(count):
+        path = folder / f"folder{number % FOLDERS}" / f"model{number}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + tensors * 2048)
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1000
+
+
+def best(work: Callable[[], object]) -> float:
+    return min(milliseconds(work) for _ in range(ROUNDS))
+
+
+def row(name: str, *columns: float) -> str:
+    return f"| {name} | " + " | ".join(f"{each:.1f}" for each in columns) + " |\n"
+
+
+def settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders made a moment ago count as old ones."""
+    monkeypatch.setattr(folders, "_UNSETTLED_NS", -(10**18))
+
+
+def listed(made: Catalog | NetworkCatalog) -> Sequence[object]:
+    return made.checkpoints() if isinstance(made, Catalog) else made.networks()
+
+
+def test_looking_at_a_thousand_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(monkeypatch)
+    models, loras = tmp_path / "models" / "Stable-diffusion", tmp_path / "models" / "Lora"
+    fill(models, MODELS, header(TENSORS, {}), TENSORS)
+    fill(loras, MODELS, header(264, {"ss_output_name": "x", "ss_tag_frequency": "t" * 20_000}), 264)
+    database = tmp_path / "hashes.sqlite3"
+
+    def checkpoints() -> Catalog:
+        return Catalog(
+            [models],
+            explicit=None,
+            hashes=HashCache(database),
+            hashing=True,
+            allow_pickle=False,
+            demo=Path("/absent"),
+        )
+
+    def networks() -> NetworkCatalog:
+        return NetworkCatalog([loras], hashes=HashCache(database), hashing=True, allow_pickle=False)
+
+    rows = ""
+    for make, folder in ((checkpoints, models), (networks, loras)):
+        first = milliseconds(lambda make=make: listed(make()))
+        again = make()
+        later = milliseconds(lambda again=again: listed(again))
+        warm = best(lambda again=again: listed(again))
+        found = best(lambda again=again: again.find("model500"))
+        shutil.copy(
+            folder / "folder7" / "model7.safetensors", folder / "folder7" / "new.safetensors"
+        )
+        changed = milliseconds(lambda again=again: listed(again))
+        scanned = best(again.scan)
+        assert len(listed(again)) == MODELS + 1
+        rows += row(folder.name, first, later, warm, found, changed, scanned)
+    sys.stdout.write(
+        f"\n{MODELS} files in {FOLDERS} folders, milliseconds\n\n"
+        "| | first run | next run | warm | one look-up | warm, one new file | every file again |\n"
+        "|---|---|---|---|---|---|---|\n" + rows
+    )
+
+
+def test_listing_a_thousand_models_on_the_wire(tmp_path: Path) -> None:
+    fill(tmp_path / "models" / "Stable-diffusion", MODELS, header(TENSORS, {}), TENSORS)
+    flags = ["--data-dir", str(tmp_path), "--skip-load-model-at-start", "--use-cpu", "all"]
+    app = create_app(parse([*flags, "--no-background-hashing"]))
+    with TestClient(app) as client:
+        taken = best(lambda: client.get("/sdapi/v1/sd-models").raise_for_status())
+        assert len(client.get("/sdapi/v1/sd-models").json()) == MODELS
+    sys.stdout.write(f"\nGET /sdapi/v1/sd-models of {MODELS}: {taken:.1f} ms\n")
+
+
+def test_hashing_against_openssl(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to compare with")
+    path = tmp_path / "large.safetensors"
+    piece = Path("/dev/urandom").open("rb").read(64 << 20)
+    with path.open("wb") as file:
+        for _ in range(LARGE_BYTES // len(piece)):
+            file.write(piece)
+    command = [openssl, "dgst", "-sha256", "-r", str(path)]
+    theirs: list[float] = []
+    ours: list[float] = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        theirs.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        digest = sha256(path)
+        ours.append(time.perf_counter() - start)
+        assert ran.stdout.split()[0] == digest
+    passing = milliseconds(lambda: passing_sha256(path, lambda count: None)) / 1000
+    path.unlink()
+    size = LARGE_BYTES / 1e6
+    sys.stdout.write(
+        f"\n{LARGE_BYTES >> 20} MiB in the page cache, best of {ROUNDS}\n\n"
+        "| | MB/s | of openssl |\n|---|---|---|\n"
+        f"| openssl dgst -sha256 | {size / min(theirs):.0f} | 1.00 |\n"
+        f"| ours | {size / min(ours):.0f} | {min(theirs) / min(ours):.2f} |\n"
+        f"| ours, in the background | {size / passing:.0f} | {min(theirs) / passing:.2f} |\n"
+    )
