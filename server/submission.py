@@ -52,7 +52,7 @@ def delivery(wait: bool = True, webhook: str | None = None) -> Delivery:
 
     The reply is also posted to the address `webhook`.
     """
-    return Delivery(wait=wait, webhook=webhook)
+    return Delivery(wait=wait, webhook=webhook or None)
 
 
 DeliveryDep = Annotated[Delivery, Depends(delivery)]

@@ -7,22 +7,18 @@ from pipelines.prompt.networks import FoundNetworks, network_uses, split_network
 
 
 class Wardrobe:
-    """Looks networks up for one request.
-
-    Where one is missing the folders are looked at again, for it may have come since: once a
-    request, however many of its prompts name what is not there.
-    """
+    """Looks networks up for one request, whose passes and images often share their prompts."""
 
     def __init__(self, catalog: NetworkCatalog) -> None:
-        """Look up in `catalog`; nothing is done yet."""
+        """Look up in `catalog`, which notices by itself what came or went; nothing is done yet."""
         self._catalog = catalog
         self._found: dict[str, FoundNetworks] = {}
-        self._looked_again = False
 
     def worn(self, prompt: str) -> FoundNetworks:
         """What the tags of a prompt ask for."""
         if prompt not in self._found:
-            self._found[prompt] = self._look_up(prompt)
+            tags = split_networks(prompt)[1]
+            self._found[prompt] = network_uses(tags, self._catalog.find)
         return self._found[prompt]
 
     def warnings(self, prompts: Iterable[str]) -> tuple[str, ...]:
@@ -33,12 +29,3 @@ class Wardrobe:
             told |= dict.fromkeys(f"lora not found: {name}" for name in found.missing)
             told |= dict.fromkeys([found.problem] if found.problem else [])
         return tuple(told)
-
-    def _look_up(self, prompt: str) -> FoundNetworks:
-        tags = split_networks(prompt)[1]
-        found = network_uses(tags, self._catalog.find)
-        if not found.missing or self._looked_again:
-            return found
-        self._looked_again = True
-        self._catalog.scan()
-        return network_uses(tags, self._catalog.find)

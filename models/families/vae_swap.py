@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 
 from ..errors import UnsupportedCheckpoint
 from ..header import Header
+from ..identify import beyond_any
 from . import ldm_keys, parts
 from .modules import Rename, build, fill
 from .shapes import shapes_under
@@ -41,6 +42,8 @@ def load_vae(
     UnsupportedCheckpoint.
     """
     with open_weights(info.path, allow_pickle=allow_pickle, stock=stock) as opened:
+        if reason := beyond_any(opened.header):
+            raise UnsupportedCheckpoint(info.path, reason)
         weights, prefix = _part(opened)
         shapes = shapes_under(weights.header, prefix)
         layout = vae_layout(info.path, shapes)

@@ -47,7 +47,7 @@ OTHERWISE: Mapping[str, str] = {
 }
 #: tensors that only quantised weights have beside them
 QUANTISED = (".absmax", ".quant_map", ".scale_weight", ".weight_scale", "scaled_fp8", ".SCB")
-#: More of anything than this is no model, and would take minutes to build: numbers in names.
+#: the numbers that names may have: no model comes near
 MOST: Mapping[str, int] = {
     "transformer_blocks": 16,
     "layers": 64,
@@ -78,7 +78,7 @@ def identify(header: Header) -> Kind:
     found = _kind(header)
     names = header.tensors
     if found.reason is None:
-        found = replace(found, reason=_quantised(header) or _too_many(header))
+        found = replace(found, reason=_quantised(header) or beyond_any(header))
     return replace(
         found,
         storage=_storage(header),
@@ -92,7 +92,8 @@ def _quantised(header: Header) -> str | None:
     return None if name is None else f"quantised ({name!r}), which is not supported"
 
 
-def _too_many(header: Header) -> str | None:
+def beyond_any(header: Header) -> str | None:
+    """Say what a header has more of than any model; to build that would take minutes."""
     for name in header.tensors:
         for what, number in NUMBERED.findall(name):
             if int(number) >= MOST[what]:

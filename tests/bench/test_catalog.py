@@ -1,9 +1,11 @@
-"""What it costs to know the models of a large folder: `pytest -m bench tests/bench/test_catalog.py -s`.
+"""What it costs to know the models of a large folder.
 
-The files are sparse: headers of an SD1 checkpoint's size, and tensors that take no room.
+`pytest -m bench tests/bench/test_catalog.py -s` prints the tables of docs/performance.md. The
+files are sparse: headers of an SD1 checkpoint's size, and tensors that take no room.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -129,7 +131,7 @@ def test_hashing_against_openssl(tmp_path: Path) -> None:
     if openssl is None:
         pytest.skip("no openssl to compare with")
     path = tmp_path / "large.safetensors"
-    piece = Path("/dev/urandom").open("rb").read(64 << 20)
+    piece = os.urandom(64 << 20)
     with path.open("wb") as file:
         for _ in range(LARGE_BYTES // len(piece)):
             file.write(piece)

@@ -28,7 +28,6 @@ pytestmark = pytest.mark.bench
 
 RANK, SETS, ROWS = 16, 4, 2
 STRENGTH = 0.8
-TIMES = 3
 Layer = nn.Linear | nn.Conv2d
 Parts = dict[str, Tensor]
 
@@ -77,10 +76,6 @@ def seconds(run: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def least(run: Callable[[], object]) -> float:
-    return min(seconds(run) for _ in range(TIMES))
-
-
 def step(checkpoint: Checkpoint, side: int, rows: int) -> Callable[[], object]:
     x, timestep = torch.randn(rows, 4, side, side), torch.full((rows,), 400.0)
     context = torch.randn(rows, 77, checkpoint.unet.config.cross_attention_dim)
@@ -105,38 +100,38 @@ def beside(layer: Layer, sets: list[Parts]) -> Callable[..., None]:
 
 
 def with_hooks(checkpoint: Checkpoint, side: int, count: int) -> float:
-    generator = torch.Generator().manual_seed(9)
-    hooks = [
-        layer.register_forward_hook(
-            beside(layer, [parts_of(layer, generator) for _ in range(count)])
-        )
-        for layer in layers(checkpoint).values()
-    ]
+    """The seconds of a step in which `count` sets are computed beside the layers."""
+    generator, hooks = torch.Generator().manual_seed(9), []
+    for layer in layers(checkpoint).values():
+        sets = [parts_of(layer, generator) for _ in range(count)]
+        hooks.append(layer.register_forward_hook(beside(layer, sets)))
     try:
-        return least(step(checkpoint, side, ROWS * count))
+        return seconds(step(checkpoint, side, ROWS * count))
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def test_on_the_weights_or_beside_them(sized: tuple[str, Checkpoint, int], tmp_path: Path) -> None:
+def say(what: str, took: float) -> None:
+    sys.stdout.write(f"  {what:44}{took:9.3f} s\n")
+    sys.stdout.flush()
+
+
+def test_on_the_weights_or_beside_them(
+    sized: tuple[str, Checkpoint, int], tmp_path: Path
+) -> None:
     name, checkpoint, side = sized
     first, second = (written(tmp_path / f"{n}.safetensors", checkpoint, n) for n in range(2))
     worn = Adapters(checkpoint)
-    turns = {
-        "put on, the first time": lambda: worn.wear(first),
-        "another in its place": lambda: worn.wear(second),
-        "the first again, kept in memory": lambda: worn.wear(first, keep=1),
-        "back and forth, both kept": lambda: (worn.wear(second, keep=1), worn.wear(first, keep=1)),
-        "taken off": lambda: worn.wear(()),
-    }
-    table = {turn: seconds(run) for turn, run in turns.items() if turn != "taken off"}
-    held = worn.nbytes
-    table["taken off"] = seconds(turns["taken off"])
-    table[f"a step of {ROWS} rows"] = least(step(checkpoint, side, ROWS))
-    table[f"a step of {ROWS} rows, 1 set beside"] = with_hooks(checkpoint, side, 1)
-    table[f"a step of {ROWS * SETS} rows"] = least(step(checkpoint, side, ROWS * SETS))
-    table[f"a step of {ROWS * SETS} rows, {SETS} sets beside"] = with_hooks(checkpoint, side, SETS)
-    lines = [f"\n{name}, rank {RANK}, {len(layers(checkpoint))} layers; held: {held / 1e6:.0f} MB"]
-    lines += [f"  {what:40}{took:10.3f} s" for what, took in table.items()]
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(f"\n{name}: rank {RANK}, {len(layers(checkpoint))} layers\n")
+    say("put on, the first time", seconds(lambda: worn.wear(first)))
+    say("another in its place", seconds(lambda: worn.wear(second)))
+    say("the first again", seconds(lambda: worn.wear(first, keep=1)))
+    say("the other again, its file kept", seconds(lambda: worn.wear(second, keep=1)))
+    sys.stdout.write(f"  held beside the weights: {worn.nbytes / 1e6:.0f} MB\n")
+    say("taken off", seconds(lambda: worn.wear(())))
+    for count in (1, SETS):
+        rows = ROWS * count
+        seconds(step(checkpoint, side // 8, rows))
+        say(f"a step of {rows} rows", seconds(step(checkpoint, side, rows)))
+        say(f"a step of {rows} rows, {count} sets beside", with_hooks(checkpoint, side, count))

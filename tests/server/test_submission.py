@@ -14,7 +14,7 @@ from PIL import Image
 from models.errors import NansException
 from pipelines.watch import Cancelled
 from server.kept import Outcome
-from server.submission import MAX_ID
+from server.submission import MAX_ID, delivery
 
 from .calling import SOON_S, Called, calling, post_until
 
@@ -306,6 +306,7 @@ async def test_a_webhook_is_guarded_and_told(
             assert refused.status_code == 422
             assert refused.json()["detail"].startswith(f"webhook {inside!r}: ")
         assert not here.device.submitted
+        assert delivery(webhook="").webhook is None
         url = "http://93.184.215.14/hook"
         answer = await here.client.post(T2I, params={"webhook": url, "wait": "false"}, json=MINE)
         assert answer.status_code == 202

@@ -49,7 +49,6 @@ def drawn(*shape: int, seed: int = 1) -> Tensor:
     [
         ("sdxl", XL_UNET, 6),
         ("sdxl-inpainting", XL_UNET | {"in_channels": 9}, 6),
-        ("sdxl-edit", XL_UNET | {"in_channels": 8}, 6),
         ("ssd-1b", SSD_UNET, 6),
         ("refiner", REFINER_UNET, 5),
     ],
@@ -137,27 +136,35 @@ def test_it_says_what_it_is(tiny: Callable[..., Made]) -> None:
     assert tiny("sdxl-inpainting")[0].traits.in_channels == 9
 
 
-def test_marks_ask_for_v_and_for_a_last_step_of_noise_alone(tiny: Callable[..., Made]) -> None:
-    plain = tiny("sdxl")[0].traits.alphas_cumprod
-    v, spread = tiny("sdxl-v")[0].traits, tiny("sdxl-ztsnr")[0].traits
-    assert v.prediction == spread.prediction == "v"
-    assert torch.equal(v.alphas_cumprod, plain)
-    assert spread.alphas_cumprod[-1].item() == pytest.approx(4.8973451890853435e-08)
-    # by https://arxiv.org/abs/2305.08891: the roots lose the last and keep the first
-    roots, first, last = plain.sqrt(), plain[0].sqrt(), plain[-1].sqrt()
-    expected = ((roots - last) * first / (first - last)) ** 2
-    torch.testing.assert_close(spread.alphas_cumprod[:-1], expected[:-1], atol=1e-6, rtol=0)
-    assert spread.alphas_cumprod[500] < plain[500]
+@pytest.mark.parametrize(
+    ("kind", "prediction", "spread"),
+    [("sdxl", "epsilon", False), ("sdxl-v", "v", False), ("sdxl-ztsnr", "v", True)],
+)
+def test_marks_ask_for_v_and_for_a_last_step_of_noise_alone(
+    kind: str, prediction: str, spread: bool
+) -> None:
+    found = sdxl.layout(info_of(Path("/models/true.safetensors")), header(TRUE[kind]))
+    assert found.prediction == prediction
+    assert found.schedule.zero_terminal_snr == spread
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
-def test_small_storage_is_widened(tmp_path: Path, dtype: torch.dtype) -> None:
-    path = write_tiny(tmp_path / "a.safetensors", "refiner", dtype=dtype)
-    loaded = load_path(path)
-    stored = load_file(path)["model.diffusion_model.label_emb.0.0.weight"]
-    weight = loaded.unet.add_embedding.linear_1.weight
-    assert weight.dtype == torch.float32
-    assert torch.equal(weight, stored.float())
+def test_small_storage_is_widened(tmp_path: Path) -> None:
+    layer = "model.diffusion_model.label_emb.0"
+    stored = {
+        f"{layer}.0.weight": drawn(128, 1408).to(torch.float8_e4m3fn),
+        f"{layer}.2.weight": drawn(128, 128).to(torch.float8_e5m2),
+        f"{layer}.2.bias": drawn(128).to(torch.bfloat16),
+    }
+    path = write_tiny(tmp_path / "a.safetensors", "refiner", extra=stored)
+    found = load_path(path).unet.add_embedding
+    pairs = zip(
+        (found.linear_1.weight, found.linear_2.weight, found.linear_2.bias),
+        stored.values(),
+        strict=True,
+    )
+    for weight, expected in pairs:
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, expected.float())
 
 
 def test_what_tools_add_has_no_place_and_needs_none() -> None:

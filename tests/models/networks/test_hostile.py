@@ -43,16 +43,15 @@ def pair(up: Tensor, down: Tensor, **more: Tensor) -> dict[str, Tensor]:
 
 
 ONE, HUGE = torch.ones(1), 100_000
-UP, DOWN = torch.ones(32, 2), torch.ones(2, 16)
+UP, DOWN = torch.ones(32, 2), torch.ones(2, 32)
 HOSTILE = {
     "a rank of 100000": (
-        pair(torch.ones(32, HUGE), torch.ones(HUGE, 16)),
-        "its up (32, 100000) has more than 4096 in a dimension",
+        pair(torch.ones(32, HUGE), torch.ones(HUGE, 32)),
+        "its down (100000, 32) has more than 4096 in a dimension",
     ),
-    "a rank of nothing": (pair(torch.ones(32, 0), torch.ones(0, 16)), "its up (32, 0) is empty"),
+    "a rank of nothing": (pair(torch.ones(32, 0), torch.ones(0, 32)), "its down (0, 32) is empty"),
     "no inputs": (pair(UP, torch.ones(2, 0)), "its down (2, 0) is empty"),
-    "no dimensions": (pair(torch.ones(()), torch.ones(())), "up (), down () do not go together"),
-    "many dimensions": (pair(torch.ones(32, *[1] * 14, 2), DOWN[..., None]), "its up has 16"),
+    "no dimensions": (pair(torch.ones(()), torch.ones(())), "down (), up () do not go together"),
     "an alpha that is no number": (pair(UP, DOWN, alpha=ONE * math.nan), "its alpha is nan"),
     "an alpha without end": (pair(UP, DOWN, alpha=ONE * math.inf), "its alpha is inf"),
     "a scale that is no number": (pair(UP, DOWN, scale=ONE * math.nan), "its scale is nan"),
@@ -81,7 +80,7 @@ HOSTILE = {
             UP, DOWN, bias_indices=torch.zeros(2, 1), bias_values=ONE,
             bias_size=torch.tensor([2**40, 2**40]),
         ),
-        "its bias (1099511627776, 1099511627776) has more than",
+        "its sparse part is damaged",
     ),
     "sparse numbers that are none": (
         pair(
@@ -178,7 +177,7 @@ def test_a_network_a_thousand_times_over_is_one_product(
 def test_a_file_of_many_keys_is_read_in_no_time(checkpoint: Checkpoint, tmp_path: Path) -> None:
     state = {f"lora_unet_x{n}.alpha": torch.ones(1) for n in range(20_000)}
     state |= {f"bundle_emb.e{n}.clip_l": torch.ones(1) for n in range(2_000)}
-    state |= {"." * 20_000 + ".alphx": torch.ones(1)}
+    state |= {"." * 490 + ".alphx": torch.ones(1)}
     path = tmp_path / "many.safetensors"
     save_file(state, path)
     worn = Adapters(checkpoint)
@@ -186,6 +185,7 @@ def test_a_file_of_many_keys_is_read_in_no_time(checkpoint: Checkpoint, tmp_path
     with capture_logs() as logs:
         worn.wear((use(written(path, state)),))
     assert time.perf_counter() - started < PATIENCE_S
+    assert logs[0]["event"] == "network does not fit", logs
     assert (logs[0]["modules_left_out"], logs[0]["unknown_keys"]) == (20_000, 2_001)
     assert len(worn.notes[0]) < 200
     worn.wear(())

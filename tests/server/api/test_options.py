@@ -49,7 +49,7 @@ def test_options_name_a_checkpoint_from_the_start(wire: Wire) -> None:
     settings = wire.client.get(PATH).json()
     assert settings[TITLE] == CIRCLES.title
     assert settings[HASH] == CIRCLES.sha256
-    assert len(settings) == 329
+    assert len(settings) == 330
 
 
 def test_every_setting_of_the_reference_is_told_as_there(reference: Wire) -> None:

@@ -112,6 +112,12 @@ def test_products_are_limited() -> None:
     }
 
 
+@pytest.mark.parametrize("sent", [{}, {"loops": 2}, "x", 1])
+def test_script_args_are_a_list(sent: object) -> None:
+    with pytest.raises(ValidationError, match="value is not a valid list"):
+        Txt2ImgRequest.model_validate({"script_args": sent})
+
+
 def test_hires_numbers_are_limited_only_with_a_hires_pass() -> None:
     body = {"hr_scale": 100, "hr_second_pass_steps": 5000, "hr_resize_x": 10**6}
     assert Txt2ImgRequest.model_validate(body).hr_scale == 100
