@@ -248,8 +248,9 @@ class Catalog:
 
     def _read(self, files: Sequence[Found]) -> list[str | None]:
         """The legacy hash of each file that is a sound checkpoint."""
-        with self._hashes.together():
-            return [self._legacy(file) if self._wanted(file.path) else None for file in files]
+        shown = tqdm(files, desc="looking at checkpoints", delay=1, disable=None, leave=False)
+        with self._hashes.together(), shown:
+            return [self._legacy(file) if self._wanted(file.path) else None for file in shown]
 
     def _wanted(self, path: Path) -> bool:
         if path.suffix.lower() == CONFIG:

@@ -42,6 +42,8 @@ def build(make: Callable[[], Built], weights: Weights) -> Built:
         ) from error
 
 
+# the threads that read know nothing of the caller's inference mode, and may not write its tensors
+@torch.inference_mode(False)
 def fill(
     module: nn.Module,
     weights: Weights,

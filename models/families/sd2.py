@@ -25,13 +25,13 @@ FACTS = parts.Facts(
     latent_space="SD1",
     stored_schedule=True,
 )
-#: What a UNet is asked to tell which it predicts, and the mean beyond which it is v: of even
-#: latents at the noisiest step it takes the noise for what is there, and v for the other sign.
+#: A UNet that nothing is said of is run once over even latents and text, at the noisiest step. As
+#: webui 1.10.1 has it, it predicts v where its output lies further below the latents than this.
 TRIED = 0.5
 TRIED_SIDE = 8
 TRIED_TOKENS = 2
 TRIED_STEP = 999.0
-FURTHEST_NOISE = -1.0
+LOWEST_OF_EPSILON = -1.0
 
 
 def detect(kind: Kind) -> bool:
@@ -80,7 +80,7 @@ def _tried(checkpoint: Checkpoint, context_width: int) -> Prediction:
     context = torch.full((1, TRIED_TOKENS, context_width), TRIED)
     with torch.inference_mode():
         output = checkpoint.predict(x, torch.tensor([TRIED_STEP]), context)
-    return "v" if (output.cpu() - x).mean().item() < FURTHEST_NOISE else "epsilon"
+    return "v" if (output.cpu() - x).mean().item() < LOWEST_OF_EPSILON else "epsilon"
 
 
 FAMILY = Family(name=NAME, detect=detect, check=layout, load=load)

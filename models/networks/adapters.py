@@ -41,6 +41,8 @@ class Adapters:
     def __init__(self, checkpoint: Checkpoint, *, allow_pickle: bool = False) -> None:
         """Begin with a bare checkpoint."""
         self._fitter = Fitter(checkpoint.family, places(checkpoint), allow_pickle=allow_pickle)
+        # Weights that visit the device only to run are changed there, and go home at once.
+        self._device = checkpoint.device
         #: None while the weights are neither the checkpoint's own nor what was wanted last
         self._worn: tuple[tuple[NetworkUse, Version | None], ...] | None = ()
         self._terms: dict[Place, tuple[_Term, ...]] = {}
@@ -142,7 +144,7 @@ class Adapters:
             # Text encoders may share their memory with other checkpoints' (`families.sharing`).
             original = keep(place.module, aside=place.in_text_encoder)
             self._originals[place] = original
-        weight, bias = begin(place.module, original, first=first)
+        weight, bias = begin(place.module, original, first=first, device=self._device)
         for term in terms:
             if (added := term.change.of_bias()) is not None:
                 added = term.strength * added.to(weight.device, weight.dtype)

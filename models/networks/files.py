@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
+from tqdm import tqdm
 
 from ..catalog import PICKLE, SAFETENSORS
 from ..errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
@@ -234,8 +235,9 @@ class NetworkCatalog:
 
     def _read(self, files: Sequence[Found]) -> list[_Claims | None]:
         """What each file that is a sound network claims to be."""
-        with self._hashes.together():
-            return [self._claims(file) for file in files]
+        shown = tqdm(files, desc="looking at LoRAs", delay=1, disable=None, leave=False)
+        with self._hashes.together(), shown:
+            return [self._claims(file) for file in shown]
 
     def _claims(self, file: Found) -> _Claims | None:
         told = file.stamp and self._hashes.told(file.path, file.stamp, _SOUND)

@@ -38,15 +38,17 @@ def keep(module: nn.Module, *, aside: bool) -> Original:
     return Original(weight=_copy(weight), bias=copied, aside=False)
 
 
-def begin(module: nn.Module, original: Original, *, first: bool) -> tuple[Tensor, Tensor | None]:
-    """The original's weight and bias in float32 on the module's device, to be changed in place.
+def begin(
+    module: nn.Module, original: Original, *, first: bool, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """The original's weight and bias in float32 on a device, to be changed in place.
 
     Where that can be, the weight is the module's own; `first` says that this is still as it was.
     """
     own = module.get_parameter("weight")
-    bias = None if original.bias is None else _fresh(original.bias, own.device)
-    if original.aside or own.dtype is not torch.float32:
-        return _fresh(original.weight, own.device), bias
+    bias = None if original.bias is None else _fresh(original.bias, device)
+    if original.aside or own.dtype is not torch.float32 or own.device.type != device.type:
+        return _fresh(original.weight, device), bias
     return own if first else own.copy_(original.weight), bias
 
 
@@ -54,7 +56,7 @@ def finish(module: nn.Module, original: Original, weight: Tensor, bias: Tensor |
     """Give a module what `begin` gave, changed, in its own type; without `bias` it has none."""
     own = module.get_parameter("weight")
     if original.aside:
-        _register(module, "weight", weight.to(own.dtype))
+        _register(module, "weight", weight.to(own.device, own.dtype))
     elif weight is not own:
         own.copy_(weight)
     _set_bias(module, original, None if bias is None else bias.to(own.device, own.dtype))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..families.weights import FLOATS, Weights, open_weights
+from ..identify import identify
 from .names import split_key
 
 #: what is read of one file; a network of every weight of SDXL in half precision is smaller
@@ -57,6 +58,9 @@ def read_network(
     strangers: dict[str, None] = {}
     unknown: list[str] = []
     with open_weights(path, allow_pickle=allow_pickle) as weights:
+        kind = identify(weights.header)
+        if kind.family is not None:
+            raise UnsupportedCheckpoint(path, f"a whole model ({kind.name}), not a network")
         read = _Reader(weights)
         for key in weights.header.tensors:
             found = split_key(key)

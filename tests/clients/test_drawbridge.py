@@ -34,6 +34,8 @@ from .calls import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 DRAWBRIDGE = "stable-diffusion-drawbridge-api==1.4"
 IMPORTED = (
     *("aiofiles==25.1.0", "aiohttp==3.14.5", "colorama==0.4.6", "fastapi==0.165.0"),

@@ -100,6 +100,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     checkpoints(folder)
     unlisted(folder)
     networks(models / "Lora")
+    shutil.copy(folder / "good.safetensors", models / "Lora" / "whole.safetensors")
     embeddings(vectors)
     shutil.copy(folder / "lora.safetensors", models / "VAE" / "lora.vae.safetensors")
     flags = ["--data-dir", str(root / "data"), "--models-dir", str(models), "--use-cpu", "all"]
@@ -170,7 +171,7 @@ def test_an_autoencoder_that_is_none_is_named(client: TestClient) -> None:
     assert pixels(client).shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("name", ["rank", "nothing", "outer", "kronecker"])
+@pytest.mark.parametrize("name", ["rank", "nothing", "outer", "kronecker", "whole"])
 def test_a_hostile_lora_changes_nothing(client: TestClient, name: str) -> None:
     assert np.array_equal(pixels(client, prompt=f"a<lora:{name}:1>"), pixels(client))
 

@@ -15,6 +15,7 @@ from models.errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpo
 from models.families import check, sd15
 from models.families.vae_swap import load_vae
 from models.families.weights import open_weights
+from models.networks.reading import read_network
 from models.vae_files import VaeInfo
 
 from ..files import CHECKPOINTS, raw_safetensors, tensor
@@ -126,6 +127,12 @@ def test_a_lora_given_as_a_checkpoint_is_told_where_it_belongs(tmp_path: Path) -
     for ask in (lambda: check(info_of(path)), lambda: load_path(path)):
         with pytest.raises(UnsupportedCheckpoint, match="a LoRA: belongs in models/Lora"):
             ask()
+
+
+def test_a_checkpoint_given_as_a_lora_is_none() -> None:
+    path = CHECKPOINTS / "tiny-sd15.safetensors"
+    with pytest.raises(UnsupportedCheckpoint, match=r"a whole model \(SD1\), not a network"):
+        read_network(path, allow_pickle=False)
 
 
 def vae_state() -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.networks.originals import begin, finish, keep, put_back
 
+CPU = torch.device("cpu")
 BITS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 
 
@@ -58,7 +59,7 @@ def test_a_module_is_what_it_was(made: Callable[[], Tensor], size: int, aside: b
     if not aside:
         assert original.weight.nbytes == size * weight.numel()
     for first in (True, False, False):
-        work, added = begin(module, original, first=first)
+        work, added = begin(module, original, first=first, device=CPU)
         assert work.dtype is torch.float32
         assert torch.equal(bits(work.to(weight.dtype)), before)
         assert added is not None
@@ -77,13 +78,13 @@ def test_a_bias_comes_and_goes(aside: bool) -> None:
     module = linear(torch.randn(3, 2), bias=False)
     original = keep(module, aside=aside)
     for number in (1.0, 2.0):
-        work, none = begin(module, original, first=False)
+        work, none = begin(module, original, first=False, device=CPU)
         assert none is None
         finish(module, original, work, torch.full((3,), number))
         assert module.bias.tolist() == [number] * 3
-    finish(module, original, *begin(module, original, first=False))
+    finish(module, original, *begin(module, original, first=False, device=CPU))
     assert module.bias is None
-    finish(module, original, begin(module, original, first=False)[0], torch.ones(3))
+    finish(module, original, begin(module, original, first=False, device=CPU)[0], torch.ones(3))
     put_back(module, original)
     assert module.bias is None
 
@@ -93,7 +94,7 @@ def test_what_was_put_aside_is_not_written_to() -> None:
     module, other = linear(torch.ones(2, 2)), linear(torch.ones(2, 2))
     other.weight, other.bias = module.weight, module.bias
     original = keep(module, aside=True)
-    work, bias = begin(module, original, first=True)
+    work, bias = begin(module, original, first=True, device=CPU)
     assert bias is not None
     finish(module, original, work.add_(1), bias.add_(1))
     assert torch.equal(other.weight, torch.ones(2, 2))
