@@ -15,6 +15,8 @@ from .errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
 from .folders import Found, Stamp, is_text, printable
 from .hashing import SHA256, HashCache, Unhashed, legacy_hash, passing_sha256, sha256
 from .header import read_header
+from .identify.folder import INDEX as FOLDER_INDEX
+from .identify.folder import read_folder
 from .watched import Watched
 
 log = structlog.get_logger(__name__)
@@ -28,11 +30,16 @@ _SOUND = "checkpoint"
 BRACKET = re.compile(r"\s*\[[^\[\]]*\]\s*$")
 
 
+#: a folder in diffusers' layout, and the files in it
+_Folder = tuple[Path, tuple[Found, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointInfo:
-    """A checkpoint file as clients see it; `sha256` is None until the file was hashed.
+    """A checkpoint as clients see it: a file, or a folder in diffusers' layout.
 
-    One that was written since has another `stamp`.
+    `sha256` is None until the file was hashed; a folder has none. One that was written since has
+    another `stamp`.
     """
 
     path: Path
@@ -46,8 +53,8 @@ class CheckpointInfo:
 
     @property
     def stem(self) -> str:
-        """The file's name without folder and extension."""
-        return self.path.stem
+        """The name of the file, or of the folder it is, without folder and extension."""
+        return _without_extension(self.path.name)
 
     @property
     def short_hash(self) -> str | None:
@@ -80,7 +87,8 @@ class _Index:
     """One consistent view of the folders: of `files`, with the hashes of that `version`.
 
     `alike` has the spellings that are forgiven; None where two files share one. `doubles` are the
-    files left out because another one has their name.
+    files left out because another one has their name; `folders` those in diffusers' layout with
+    their parts, None where these make no model.
     """
 
     files: Mapping[Found, str | None] | None = None
@@ -89,6 +97,7 @@ class _Index:
     by_alias: Mapping[str, CheckpointInfo] = field(default_factory=dict)
     alike: Mapping[str, CheckpointInfo | None] = field(default_factory=dict)
     doubles: Mapping[Path, Path] = field(default_factory=dict)
+    folders: Mapping[_Folder, CheckpointInfo | None] = field(default_factory=dict)
 
     def listing(self, entries: Iterable[CheckpointInfo]) -> "_Index":
         """The same with these entries, which have different names."""
@@ -144,7 +153,7 @@ class Catalog:
         self._demo = demo
         self._files = Watched(
             self._roots,
-            endings=(SAFETENSORS, CONFIG, *((PICKLE,) if allow_pickle else ())),
+            endings=(SAFETENSORS, CONFIG, FOLDER_INDEX, *((PICKLE,) if allow_pickle else ())),
             read=self._read,
             files=() if self._explicit is None else (self._explicit,),
         )
@@ -190,7 +199,7 @@ class Catalog:
 
         The listed entry changes with it. Raises CheckpointNotFound where the file has gone.
         """
-        if not self._hashing or info.sha256 is not None:
+        if not self._hashing or info.sha256 is not None or info.path.is_dir():
             return info
         with self._hash_lock:
             digest = self._compute(info.path)
@@ -203,13 +212,15 @@ class Catalog:
         return tuple(
             Unhashed(path=info.path, stamp=info.stamp, fact=SHA256, read=passing_sha256)
             for info in self.checkpoints()
-            if info.sha256 is None and info.stamp is not None
+            if info.sha256 is None and info.stamp is not None and not info.path.is_dir()
         )
 
     def _fresh(self, find: Callable[[_Index], CheckpointInfo | None]) -> CheckpointInfo | None:
         """What `find` finds; found anew where that file was written since the folders changed."""
         info = find(self._now())
-        if info is None or info.embedded or self._files.recheck(info.path, info.stamp):
+        if info is None or info.embedded or info.path.is_dir():
+            return info
+        if self._files.recheck(info.path, info.stamp):
             return info
         return find(self._now())
 
@@ -226,19 +237,56 @@ class Catalog:
         by_name: dict[str, CheckpointInfo] = {}
         doubles: dict[Path, Path] = {}
         configs = {file.path for file in files if file.stamp and file.path.suffix == CONFIG}
-        for file, legacy in files.items():
-            if legacy is not None:
-                info = self._info(file, legacy, configs)
-                first = by_name.setdefault(info.name, info)
-                if first.path != info.path:
-                    doubles[info.path] = first.path
+        folders = self._folders(files)
+        inside = {file for _, parts in folders for file in parts}
+        infos = (
+            self._info(file, legacy, configs)
+            for file, legacy in files.items()
+            if legacy is not None and file not in inside
+        )
+        for info in (*infos, *(info for info in folders.values() if info is not None)):
+            first = by_name.setdefault(info.name, info)
+            if first.path != info.path:
+                doubles[info.path] = first.path
         for path, first_path in doubles.items():
             if path not in self._index.doubles:
                 _warn_skipped(path, f"same name as {first_path}")
         if not by_name and self._demo.is_file():
             by_name[self._demo.name] = self._embedded()
-        fresh = _Index(files=files, version=version, doubles=doubles)
+        fresh = _Index(files=files, version=version, doubles=doubles, folders=folders)
         return fresh.listing(by_name.values())
+
+    def _folders(self, files: Iterable[Found]) -> dict[_Folder, CheckpointInfo | None]:
+        """The folders in diffusers' layout among `files`, with their parts; new ones are read."""
+        listed = list(files)
+        indexes = {file.path.parent for file in listed if file.path.name == FOLDER_INDEX}
+        # one within another is a part of it
+        roots = [path for path in indexes if indexes.isdisjoint(path.parents)]
+        found: dict[_Folder, CheckpointInfo | None] = {}
+        for path in sorted(roots):
+            parts = tuple(file for file in listed if path in file.path.parents)
+            known = self._index.folders
+            key = path, parts
+            found[key] = known[key] if key in known else self._folder_info(path, parts)
+        return found
+
+    def _folder_info(self, path: Path, parts: Sequence[Found]) -> CheckpointInfo | None:
+        try:
+            if not is_text(path):
+                raise CorruptCheckpoint(path, "its name is not UTF-8")
+            read_folder(path)
+        except CheckpointError as error:
+            _warn_skipped(path, error.reason)
+            return None
+        stamps = [part.stamp for part in parts if part.stamp is not None]
+        size = sum(stamp.size for stamp in stamps)
+        name = self._name(path)
+        return CheckpointInfo(
+            path=path,
+            name=name,
+            model_name=_flat(name),
+            stamp=Stamp(size, max((stamp.mtime_ns for stamp in stamps), default=0)),
+        )
 
     def _compute(self, path: Path) -> str:
         try:
@@ -253,7 +301,7 @@ class Catalog:
             return [self._legacy(file) if self._wanted(file.path) else None for file in shown]
 
     def _wanted(self, path: Path) -> bool:
-        if path.suffix.lower() == CONFIG:
+        if path.name.lower().endswith((FOLDER_INDEX, CONFIG)):
             return False
         return path == self._explicit or Path(path.stem).suffix.lower() != ".vae"
 
@@ -276,19 +324,23 @@ class Catalog:
 
     def _info(self, file: Found, legacy: str, configs: Set[Path]) -> CheckpointInfo:
         path = file.path
-        root = next((root for root in self._roots if path.is_relative_to(root)), path.parent)
-        name = path.relative_to(root).as_posix()
-        config = path.with_suffix(CONFIG)
-        beside = config in configs or (root not in self._roots and os.path.isfile(config))
+        name, config = self._name(path), path.with_suffix(CONFIG)
+        # nobody lists the folder of a file that is in none of ours
+        foreign = not any(path.is_relative_to(root) for root in self._roots)
+        beside = config in configs or (foreign and os.path.isfile(config))
         return CheckpointInfo(
             path=path,
             name=name,
-            model_name=_without_extension(name).replace("/", "_").replace("\\", "_"),
+            model_name=_flat(name),
             sha256=self._hashes.told(path, file.stamp) if self._hashing and file.stamp else None,
             legacy_hash=legacy,
             config=config if beside else None,
             stamp=file.stamp,
         )
+
+    def _name(self, path: Path) -> str:
+        root = next((root for root in self._roots if root in path.parents), path.parent)
+        return path.relative_to(root).as_posix()
 
     def _embedded(self) -> CheckpointInfo:
         if not any(info.embedded for info in self._index.entries):
@@ -322,15 +374,14 @@ def check_file(path: Path, pickles: Sequence[str], *, allow_pickle: bool) -> Non
 
 def _shown_sha256(path: Path) -> str:
     """Hash a file; what takes long shows a bar on a terminal. Raises OSError."""
-    with tqdm(
-        total=path.stat().st_size,
-        desc=f"hashing {path.name}",
-        unit="B",
-        unit_scale=True,
-        delay=1,
-        disable=None,
-    ) as bar:
+    name, size = f"hashing {path.name}", path.stat().st_size
+    with tqdm(total=size, desc=name, unit="B", unit_scale=True, delay=1, disable=None) as bar:
         return sha256(path, bar.update)
+
+
+def _flat(name: str) -> str:
+    """A name as a `model_name`."""
+    return _without_extension(name).replace("/", "_").replace("\\", "_")
 
 
 def _folded(name: str) -> str:

@@ -24,10 +24,14 @@ class ModelChoice:
 
     @property
     def key(self) -> Hashable:
-        """Equal for choices that mean the same state: a hash that is known by now changes none."""
+        """Equal for choices that mean the same state of the same files.
+
+        A hash that is known by now changes none; a file that was written since is another.
+        """
         networks = tuple(
-            (use.network.path, use.text_weight, use.unet_weight, use.dyn_dim)
+            (use.network.path, use.network.stamp, use.text_weight, use.unet_weight, use.dyn_dim)
             for use in self.networks
         )
-        vae = None if self.vae is None else self.vae.path
-        return self.checkpoint.path, vae, networks, self.tiling, self.token_merging
+        vae = None if self.vae is None else (self.vae.path, self.vae.stamp)
+        checkpoint = self.checkpoint.path, self.checkpoint.stamp
+        return checkpoint, vae, networks, self.tiling, self.token_merging

@@ -80,11 +80,8 @@ class CheckpointManager:
             yield resident.fitting.fit(choice)
         finally:
             with self._changed:
-                resident.borrows -= 1
                 resident.forget_changed()
-                if resident.leaving and resident.borrows == 0:
-                    self._drop(resident)
-                self._changed.notify_all()
+                self._return(resident)
 
     def current(self) -> CheckpointInfo | None:
         """Return the checkpoint used last of those that are loaded."""
@@ -138,8 +135,8 @@ class CheckpointManager:
         finally:
             with self._changed:
                 self._busy = False
-                if resident is not None and self._unloads != unloads and resident.borrows == 0:
-                    self._drop(resident)
+                if resident is not None and self._unloads == unloads:
+                    self._resident[choice.checkpoint.path] = resident
                 self._changed.notify_all()
 
     def _take(self, choice: ModelChoice) -> Resident:
@@ -147,18 +144,20 @@ class CheckpointManager:
             while self._must_wait(choice):
                 self._changed.wait()
             resident = self._resident.get(choice.checkpoint.path)
-            if resident is not None and not resident.away:
-                return self._lend(resident, choice)
+            if resident is not None:
+                self._lend(resident, choice)
+                if not resident.away:
+                    return resident
             self._busy = True
         try:
-            if resident is None:
-                resident = self._load(choice)
-            else:
-                self._park_others(resident)
-                resident.fetch()
+            if resident is not None:
+                self._fetch(resident)
+                return resident
+            resident = self._load(choice)
             with self._changed:
-                resident.away = False
-                return self._lend(resident, choice)
+                self._resident[choice.checkpoint.path] = resident
+                self._lend(resident, choice)
+            return resident
         finally:
             with self._changed:
                 self._busy = False
@@ -181,13 +180,18 @@ class CheckpointManager:
             return self._busy
         return resident.borrows > 0 and resident.choice.key != choice.key
 
-    def _lend(self, resident: Resident, choice: ModelChoice) -> Resident:
+    def _lend(self, resident: Resident, choice: ModelChoice) -> None:
         resident.borrows += 1
         resident.choice = choice
         resident.used = next(self._count)
         if self._foreseen is not None and self._foreseen.checkpoint.path == resident.info.path:
             self._foreseen = None
-        return resident
+
+    def _return(self, resident: Resident) -> None:
+        resident.borrows -= 1
+        if resident.leaving and resident.borrows == 0:
+            self._drop(resident)
+        self._changed.notify_all()
 
     def _load(self, choice: ModelChoice) -> Resident:
         """Load a checkpoint that is not resident; one thread at a time is let in here."""
@@ -244,12 +248,10 @@ class CheckpointManager:
             allow_pickle=self._library.checkpoints.allow_pickle,
             visits=visits,
         )
-        resident = Resident(fitting=fitting, choice=choice, parts=parts, visits=visits)
+        resident = Resident(fitting=fitting, choice=choice, parts=parts)
         if self.device.type != "cpu" and visits is None:
             modules = (checkpoint.unet, *_parts(checkpoint))
             resident.guests = tuple(Guest(each, self.device, at_home=False) for each in modules)
-        with self._changed:
-            self._resident[choice.checkpoint.path] = resident
         return resident
 
     def _make_room(self, wanted: int) -> Stock:
@@ -292,12 +294,31 @@ class CheckpointManager:
             others = [each for each in others if each.guests and not each.away]
             while any(each.borrows for each in others):
                 self._changed.wait()
+            others = [each for each in others if not each.leaving]
             for each in others:
-                each.away = True
-        for each in others:
-            each.send_home()
+                each.away, each.borrows = True, 1
+        try:
+            for each in others:
+                each.send_home()
+        finally:
+            with self._changed:
+                for each in others:
+                    self._return(each)
         if others:
             give_back(self.device)
+
+    def _fetch(self, resident: Resident) -> None:
+        """Bring one that is lent already back from RAM."""
+        done = False
+        try:
+            self._park_others(resident)
+            resident.fetch()
+            done = True
+        finally:
+            with self._changed:
+                resident.away = not done
+                if not done:
+                    self._return(resident)
 
     def _latest(self) -> Resident | None:
         with self._changed:
@@ -314,7 +335,7 @@ class CheckpointManager:
     def _drop(self, resident: Resident) -> None:
         del self._resident[resident.info.path]
         log.info("checkpoint unloaded", name=resident.info.title)
-        resident.parts, resident.guests, resident.visits = {}, (), None
+        resident.parts, resident.guests = {}, ()
         del resident.fitting
         give_back(self.device)
 

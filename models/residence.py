@@ -15,7 +15,7 @@ from .families.weights import FLOATS
 from .fitting import Fitting
 from .header import TensorEntry, read_header
 from .identify import identify, identify_folder, read_folder
-from .offload import Guest, Visits
+from .offload import Guest
 
 #: What of a checkpoint is on the GPU: all of it; the part at work; of a UNet the block at work.
 Sparing = Literal["nothing", "parts", "blocks"]
@@ -60,7 +60,6 @@ class Resident:
     choice: ModelChoice
     parts: Mapping[nn.Module, Part] = field(default_factory=dict)
     guests: tuple[Guest, ...] = ()
-    visits: Visits | None = None
     borrows: int = 0
     used: int = 0
     leaving: bool = False

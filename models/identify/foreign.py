@@ -76,7 +76,7 @@ FAMILIES: tuple[Mark, ...] = (
         FAMILY,
         ("y_embedder.y_embedding", "caption_projection.y_embedding", "adaln_single.linear."),
     ),
-    Mark("Kandinsky", FAMILY, ("encoder_hid_proj.image_embeds", "\nprd_emb", "\ntext_encoder.dec")),
+    Mark("Kandinsky", FAMILY, ("encoder_hid_proj.image_embeds", "\nprd_embedding")),
     Mark("DeepFloyd IF", FAMILY, ("encoder_hid_proj.weight", "encoder_pooling.")),
 )
 #: parts, and what is none, told only where no UNet was found

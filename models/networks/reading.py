@@ -49,7 +49,7 @@ class NetworkFile:
 def read_network(
     path: Path, *, allow_pickle: bool, wanted: Callable[[str], bool] = bool
 ) -> NetworkFile:
-    """Read a network file, of its changes those of the modules whose names are `wanted`.
+    """Read a network file, of its changes those of the modules whose names are `wanted`, or all.
 
     Raises CheckpointNotFound, CorruptCheckpoint and UnsupportedCheckpoint.
     """

@@ -117,9 +117,7 @@ def say(what: str, took: float) -> None:
     sys.stdout.flush()
 
 
-def test_on_the_weights_or_beside_them(
-    sized: tuple[str, Checkpoint, int], tmp_path: Path
-) -> None:
+def test_on_the_weights_or_beside_them(sized: tuple[str, Checkpoint, int], tmp_path: Path) -> None:
     name, checkpoint, side = sized
     first, second = (written(tmp_path / f"{n}.safetensors", checkpoint, n) for n in range(2))
     worn = Adapters(checkpoint)
@@ -134,4 +132,4 @@ def test_on_the_weights_or_beside_them(
         rows = ROWS * count
         seconds(step(checkpoint, side // 8, rows))
         say(f"a step of {rows} rows", seconds(step(checkpoint, side, rows)))
-        say(f"a step of {rows} rows, {count} sets beside", with_hooks(checkpoint, side, count))
+        say(f"a step of {rows} rows, sets beside: {count}", with_hooks(checkpoint, side, count))

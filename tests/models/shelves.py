@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from models.approx_files import ApproxFiles
 from models.catalog import Catalog
 from models.hashing import HashCache
 from models.library import Library
@@ -27,7 +26,7 @@ def library(folder: Path, hashes: HashCache, *, allow_pickle: bool = False) -> L
         networks=NetworkCatalog(
             (folder / "Lora",), hashes=hashes, hashing=True, allow_pickle=allow_pickle
         ),
-        approx=ApproxFiles(),
+        approx={},
     )
     made.scan()
     return made

@@ -1,10 +1,9 @@
 """Many switches between checkpoints with networks and autoencoders, and the memory they take.
 
-`python -m tests.models.soaking FOLDER COUNT` prints the process's memory after each, as JSON.
+`python -m tests.models.soaking FOLDER COUNT` prints the process's memory in bytes after each.
 """
 
 import gc
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ import psutil
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.approx_files import ApproxFiles
+from models.approx_files import NO_APPROXIMATIONS
 from models.catalog import Catalog
 from models.choice import ModelChoice
 from models.embeddings.shelf import EmbeddingShelf
+from models.families import Checkpoint
 from models.hashing import HashCache
 from models.library import Library
 from models.manager import CheckpointManager
@@ -27,6 +27,8 @@ from models.vae_files import VaeCatalog
 
 from .files import CHECKPOINTS, REFERENCE, sidecar_text
 
+#: of so many switches one is drawn with
+DRAWN = 5
 VAE = "first_stage_model."
 #: raised so that the third shares no part with the others
 CHANGES = (
@@ -68,7 +70,7 @@ def library(folder: Path) -> Library:
         networks=NetworkCatalog(
             (REFERENCE / "Lora",), hashes=hashes, hashing=False, allow_pickle=False
         ),
-        approx=ApproxFiles(),
+        approx=NO_APPROXIMATIONS,
     )
     found.scan()
     return found
@@ -90,8 +92,14 @@ def choices(found: Library, count: int) -> Iterator[ModelChoice]:
 
 
 @torch.inference_mode()
-def soak(folder: Path, count: int) -> list[int]:
-    """The process's memory, in bytes, after each of `count` switches."""
+def draw(checkpoint: Checkpoint) -> None:
+    context = torch.zeros(1, 77, checkpoint.text_widths[0])
+    latents = checkpoint.predict(torch.ones(1, 4, 8, 8), torch.ones(1), context)
+    assert checkpoint.decode(latents).shape == (1, 3, 64, 64)
+
+
+def soak(folder: Path, count: int) -> Iterator[int]:
+    """The process's memory, in bytes, after each of `count` switches; every fifth model draws."""
     found, process = library(folder), psutil.Process()
     lender = CheckpointManager(
         found,
@@ -101,17 +109,11 @@ def soak(folder: Path, count: int) -> list[int]:
         vae_dtype=torch.float32,
         keeping=lambda: Keeping(limit=1),
     )
-    memory: list[int] = []
-    for choice in choices(found, count):
+    for number, choice in enumerate(choices(found, count)):
         with lender.borrow(choice) as checkpoint:
-            width = checkpoint.text_widths[0]
-            context = torch.zeros(1, 77, width)
-            latents = checkpoint.predict(torch.ones(1, 4, 8, 8), torch.ones(1), context)
-            pixels = checkpoint.decode(latents)
-            assert pixels.shape == (1, 3, 64, 64)
-        memory.append(process.memory_info().rss)
-    lender.unload()
-    return memory
+            if number % DRAWN == 0:
+                draw(checkpoint)
+        yield process.memory_info().rss
 
 
 def main() -> None:
@@ -120,7 +122,9 @@ def main() -> None:
     write(folder)
     gc.collect()
     settle()
-    print(json.dumps(soak(folder, count)))  # noqa: T201
+    torch.set_num_threads(1)
+    for memory in soak(folder, count):
+        print(memory, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

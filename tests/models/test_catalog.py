@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -366,6 +367,52 @@ def test_what_is_no_regular_file_is_skipped_unopened(tmp_path: Path) -> None:
     assert skipped == dict.fromkeys(
         ("pipe.safetensors", "zero.safetensors"), "no such file, or none that can be read"
     )
+
+
+def diffusers_folder(path: Path) -> Path:
+    """Write a folder of diffusers' layout with one small tensor a part."""
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    path.mkdir(parents=True)
+    (path / "model_index.json").write_text(json.dumps(index))
+    (path / "unet").mkdir()
+    (path / "unet" / "config.json").write_text("{}")
+    one_tensor(path / "unet" / "diffusion_pytorch_model.safetensors")
+    return path
+
+
+def test_a_folder_of_diffusers_is_one_checkpoint_and_its_parts_are_none(tmp_path: Path) -> None:
+    one_tensor(tmp_path / "models" / "a.safetensors")
+    folder = diffusers_folder(tmp_path / "models" / "sub" / "sd-v1.5")
+    with capture_logs() as logs:
+        made = catalog(tmp_path)
+    assert logs == []
+    assert names(made) == ["a.safetensors", "sub/sd-v1.5"]
+    info = found(made, "sd-v1.5")
+    assert (info.path, info.model_name, info.title) == (folder, "sub_sd-v1.5", "sub/sd-v1.5")
+    assert info.short_title == "sd-v1.5"
+    assert found(made, "SUB/SD-V1.5 [0123456789]") == info
+    assert made.hash(info) == info
+    assert [each.path.name for each in made.unhashed()] == ["a.safetensors"]
+    assert made.find("diffusion_pytorch_model") is None
+    one_tensor(folder / "unet" / "diffusion_pytorch_model.safetensors", name="longer")
+    made.scan()
+    assert found(made, "sd-v1.5").stamp != info.stamp
+
+
+def test_a_folder_of_diffusers_that_is_not_complete_is_listed_when_it_is(tmp_path: Path) -> None:
+    folder = diffusers_folder(tmp_path / "models" / "x")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()
+    with capture_logs() as logs:
+        made = catalog(tmp_path)
+        assert names(made) == names(made) == []
+    assert [Path(str(log["path"])).name for log in logs] == ["x"]
+    weights.write_bytes(content)
+    assert names(made) == ["x"]
 
 
 def test_unhashed_tells_what_no_hash_is_known_of(tmp_path: Path) -> None:

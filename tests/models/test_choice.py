@@ -9,6 +9,7 @@ import pytest
 
 from models.catalog import CheckpointInfo
 from models.choice import ModelChoice
+from models.folders import Stamp
 from models.networks.files import NetworkInfo, NetworkUse
 from models.vae_files import VaeInfo
 
@@ -56,6 +57,9 @@ def test_a_hash_that_is_known_by_now_is_no_other_state(change: dict[str, Any]) -
     "change",
     [
         {"checkpoint": replace(CHECKPOINT, path=Path("/b.safetensors"))},
+        {"checkpoint": replace(CHECKPOINT, stamp=Stamp(1, 2))},
+        {"vae": replace(VAE, stamp=Stamp(1, 2))},
+        {"networks": (NetworkUse(network=replace(STYLE, stamp=Stamp(1, 2))), WORN.networks[1])},
         {"vae": None},
         {"vae": replace(VAE, path=Path("/sub/v.safetensors"))},
         {"networks": ()},

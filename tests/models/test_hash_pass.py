@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
-from models import hash_pass
 from models.folders import Stamp
 from models.hash_pass import HashPass
 from models.hashing import CHUNK_BYTES, HashCache, sha256
@@ -97,7 +97,7 @@ def test_it_pauses_within_a_file_for_who_waits_for_a_hash(
             reading.set()
             assert go_on.wait(10)
 
-    monkeypatch.setattr(hash_pass.tqdm, "update", slowly)
+    monkeypatch.setattr(tqdm, "update", slowly)
     with running(files, hashes):
         assert reading.wait(10)
         info = files.checkpoints.find("a")

@@ -12,7 +12,7 @@ from models.identify import identify
 from ..files import CHECKPOINTS, one_tensor, sidecar_text
 from . import tiny_xl
 from .ldm_layout import sd15_header
-from .variants import info_of, load_path
+from .variants import State, changed, info_of, load_path
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,28 @@ def test_an_allowed_pickle_loads_like_its_safetensors(tmp_path: Path) -> None:
     from_pickle = load_path(path, allow_pickle=True)
     for name, parameter in from_file.unet.state_dict().items():
         assert torch.equal(parameter, from_pickle.unet.state_dict()[name]), name
+
+
+def test_fp8_and_averaged_weights_beside_are_loaded_as_they_say(tmp_path: Path) -> None:
+    def small(state: State) -> State:
+        unet = "model.diffusion_model."
+        eight = {
+            name: tensor.to(torch.float8_e4m3fn) if name.startswith(unet) else tensor
+            for name, tensor in state.items()
+        }
+        ema = {
+            "model_ema." + name.removeprefix("model.").replace(".", ""): tensor + 1
+            for name, tensor in state.items()
+            if name.startswith(unet)
+        }
+        return eight | ema | {"model_ema.decay": torch.tensor(0.999)}
+
+    path = changed(tmp_path, small)
+    kind = identify(read_header(path))
+    assert (kind.name, kind.ema, kind.reason) == ("SD1", True, None)
+    assert set(kind.storage) >= {"F8_E4M3"}
+    from_file = load_path(path)
+    wanted = load_path(CHECKPOINTS / "tiny-vpred.safetensors").unet.state_dict()
+    for name, parameter in from_file.unet.state_dict().items():
+        rounded = wanted[name].to(torch.float8_e4m3fn).float()
+        assert torch.equal(parameter, rounded), name

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from models.errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
 from models.families import weights
-from models.header import Header
+from models.header import Header, header_of
 from models.networks import reading
 from models.networks.reading import read_network
 
@@ -98,7 +98,7 @@ def test_a_file_that_is_none_is_an_error_of_ours(
     with pytest.raises(CheckpointError, match="more than 15 bytes; no network is so big"):
         read_network(path, allow_pickle=False)
     monkeypatch.undo()
-    read = weights.header_of
+    read = header_of
 
     def cut_off(path: Path, file: FileIO) -> Header:
         header = read(path, file)

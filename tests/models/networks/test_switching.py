@@ -157,6 +157,22 @@ def test_only_what_changes_is_written(checkpoint: Checkpoint, tmp_path: Path) ->
     assert seen == [3, 1, 1, 1, 2, 0]
 
 
+def test_a_text_encoder_s_memory_is_not_written_to(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Another checkpoint may have the same."""
+    module = checkpoint.encoders[0].text_model.get_submodule(TEXT)
+    mine, bias = module.get_parameter("weight"), module.get_parameter("bias")
+    before = mine.clone(), bias.clone()
+    worn = Adapters(checkpoint)
+    worn.wear((use(written(tmp_path / "a.safetensors", every_kind(checkpoint, 1))),))
+    assert not torch.equal(module.get_parameter("weight"), mine)
+    assert not torch.equal(module.get_parameter("bias"), bias)
+    assert torch.equal(mine, before[0])
+    assert torch.equal(bias, before[1])
+    worn.wear(())
+    assert module.get_parameter("weight") is mine
+    assert module.get_parameter("bias") is bias
+
+
 def test_networks_of_one_module_are_added_up(checkpoint: Checkpoint, tmp_path: Path) -> None:
     bare, exact = weights(checkpoint), {}
     uses, key = [], f"unet.{LINEAR}.weight"
