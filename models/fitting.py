@@ -48,20 +48,23 @@ class Fitting:
         """The widths of the vectors that its text encoders take."""
         return self.bare.text_widths
 
-    def fit(self, choice: ModelChoice) -> Checkpoint:
+    def fit(self, choice: ModelChoice, *, networks_kept: int = 0) -> Checkpoint:
         """The checkpoint as `choice` wants it; what another choice had put on is gone.
 
-        Raises what reading the choice's files raises; then the next `fit` starts anew.
+        Of network files used before, the last `networks_kept` stay in memory. Raises what reading
+        the choice's files raises; then the next `fit` starts anew.
         """
         if self._visits is not None:
             # What is changed now must be the weights themselves, and not a visiting copy.
             self._visits.go_home()
-        self._adapters.wear(choice.networks)
+        self._adapters.wear(choice.networks, keep=networks_kept)
         vae = self._other_vae(choice.vae) if choice.vae else self.bare.vae
         self._merging.set(choice.token_merging)
         set_tiling(self.bare.unet, choice.tiling)
         set_tiling(vae, choice.tiling)
-        traits = replace(self.bare.traits, embeddings=self._table(choice))
+        traits = replace(
+            self.bare.traits, embeddings=self._table(choice), notes=self._adapters.notes
+        )
         return replace(self.bare, vae=vae, traits=traits)
 
     def undress(self) -> None:

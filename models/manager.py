@@ -77,7 +77,7 @@ class CheckpointManager:
         """
         resident = self._take(choice)
         try:
-            yield resident.fitting.fit(choice)
+            yield resident.fitting.fit(choice, networks_kept=self._keeping().networks)
         finally:
             with self._changed:
                 resident.forget_changed()

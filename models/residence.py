@@ -27,10 +27,14 @@ PICKLED_BYTES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How many checkpoints stay loaded, those not in use in RAM rather than on the GPU or not."""
+    """How many checkpoints stay loaded, those not in use in RAM rather than on the GPU or not.
+
+    `networks` counts the network files that each keeps in memory beside those it wears.
+    """
 
     limit: int = 1
     in_ram: bool = True
+    networks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ class Effects:
     encoded last first. The flags say that at least one model call went without the unconditional
     part for that reason, that contexts were padded or cut to match, that a text had brackets of
     emphasis, that the model is one for inpainting or for instructions (instruct-pix2pix), and in
-    which passes (from 0) a refiner took over.
+    which passes (from 0) a refiner took over. `notes` say what of the networks could not be put on.
     """
 
     embeddings: tuple[tuple[str, str], ...] = ()
@@ -24,6 +24,7 @@ class Effects:
     inpainting_model: bool = False
     edit_model: bool = False
     refined: set[int] = field(default_factory=set)
+    notes: dict[str, None] = field(default_factory=dict)
     _encoded: set[str] = field(default_factory=set)
 
     def encoded(self, kind: str, prompt: str, used: Iterable[tuple[str, str | None]]) -> None:

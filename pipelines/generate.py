@@ -84,6 +84,7 @@ def _batches(plan: Plan, watch: Watch, done: Generated) -> Stepping[None]:
             break
         watch.begin_batch(batch.index)
         traits = yield Use(batch.model)
+        effects.notes |= dict.fromkeys(traits.notes)
         effects.inpainting_model, effects.edit_model = is_inpainting(traits), is_edit(traits)
         if isinstance(plan, Img2ImgPlan):
             start = start or (yield from encode_start(plan, traits))

@@ -75,6 +75,7 @@ def guided(
                 denoiser = course.denoiser(traits)
                 mixer = Mixer(guidance, denoiser, step.x.device)
                 effects.refined.add(course.lead.number)
+                effects.notes |= dict.fromkeys(traits.notes)
             level = denoiser.table.timestep(step.sigma) if course.on_timesteps else step.sigma
             seen, change = blended(step, course.blend, level, before=course.on_timesteps)
             mixed = yield from mixer.mix(seen, call, effects, level)

@@ -43,6 +43,7 @@ def second_pass(
     else:
         bigger = _enlarged_pixels((yield Decode(latents, plan.vae_methods.decode)), hires)
     traits = yield Use(plan.wearing(hires.model, hires.networks, batch.start))
+    effects.notes |= dict.fromkeys(traits.notes)
     if hires.upscaler not in LATENT_UPSCALERS:
         enlarged = yield EncodeImage(from_bytes(bigger), plan.vae_methods.encode)
     if not hires.denoising:

@@ -133,7 +133,7 @@ def _drawn(
         beside=tuple(_beside(each.finished, translated.options) for each in made),
         complete=tuple(image.complete for image in images),
         before=tuple(each.before for each in made),
-        warnings=(*translated.warnings, *warnings, *distinct),
+        warnings=(*translated.warnings, *generated.effects.notes, *warnings, *distinct),
     )
 
 

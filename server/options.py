@@ -135,6 +135,7 @@ class Options:
     save_init_img: bool
     inpainting_mask_weight: float
     lora_add_hashes_to_infotext: bool
+    lora_in_memory_limit: int
     textual_inversion_add_hashes_to_infotext: bool
 
     randn_source: str

@@ -110,7 +110,11 @@ def _device(wanted: str) -> torch.device:
 
 
 def _keeping(options: Options) -> Keeping:
-    return Keeping(limit=options.sd_checkpoints_limit, in_ram=options.sd_checkpoints_keep_in_cpu)
+    return Keeping(
+        limit=options.sd_checkpoints_limit,
+        in_ram=options.sd_checkpoints_keep_in_cpu,
+        networks=options.lora_in_memory_limit,
+    )
 
 
 def _frugality(settings: Settings) -> Frugality:

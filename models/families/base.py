@@ -33,7 +33,10 @@ NUMBERS: Mapping[SizeConditioning | None, int] = {"sizes": 6, "score": 5}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelTraits:
-    """What a generation must know of the model it runs on; holds none of its modules."""
+    """What a generation must know of the model it runs on; holds none of its modules.
+
+    `notes` say what of its networks could not be put on, for the client.
+    """
 
     tokenizer: ClipTokenizer
     alphas_cumprod: Tensor
@@ -45,6 +48,7 @@ class ModelTraits:
     latent_space: LatentSpace = "SD1"
     sizes: SizeConditioning | None = None
     embeddings: "EmbeddingTable | None" = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -117,6 +117,17 @@ def test_sdxl_s_refiner_is_told_the_score_and_each_pass_its_own_size() -> None:
     ]
 
 
+def test_what_could_not_be_put_on_any_model_is_told_once() -> None:
+    bench = Bench(
+        toy=ToyCheckpoint(notes=("a does not fit", "b")),
+        other=Foreign(notes=("a does not fit", "c")),
+    )
+    wanted = plan("a", "b", batch_size=1, sampler=spec(steps=4), refiner=refined(0.5))
+    assert list(bench.run(wanted).effects.notes) == ["a does not fit", "b", "c"]
+    hires = hires_pass("Latent", 64, 32, model=choice("other"))
+    assert list(bench.run(plan("a", hires=hires)).effects.notes) == ["a does not fit", "b", "c"]
+
+
 def test_the_prompt_s_schedule_goes_on_where_it_was() -> None:
     wanted = plan("[cat:dog:0.5]", sampler=spec(steps=4), refiner=refined(0.25, by_steps=True))
     calls = [step.rows[0].told.context for _, step in ran(wanted).asked(Predict)]

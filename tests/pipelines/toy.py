@@ -167,6 +167,7 @@ class ToyCheckpoint:
     info: CheckpointInfo = field(default_factory=lambda: info())
     embeddings: Any = None
     sizes: Literal["sizes", "score"] | None = None
+    notes: tuple[str, ...] = ()
     latent_scale: float = 0.5
     latent_channels: int = 4
     in_channels: int = 4
@@ -189,6 +190,7 @@ class ToyCheckpoint:
             device=self.device,
             embeddings=self.embeddings,
             sizes=self.sizes,
+            notes=self.notes,
         )
 
     @property

@@ -344,3 +344,9 @@ async def test_a_restorer_that_is_not_there_or_fails_costs_no_picture(tmp_path: 
         drawn, _, _ = await run(replace(served, tools=tools), request, done)
         assert drawn.pictures[0].getpixel((0, 0)) == (9, 9, 9)
         assert any(said in warning for warning in drawn.warnings)
+
+
+async def test_networks_that_could_not_be_put_on_are_warned_of(tmp_path: Path) -> None:
+    effects = Effects(notes={"lora 'x' does not fit this SDXL model": None})
+    drawn, _, _ = await run(services(tmp_path), Txt2ImgRequest(), grey(0, effects=effects))
+    assert drawn.warnings == ("lora 'x' does not fit this SDXL model",)
