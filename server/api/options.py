@@ -33,7 +33,10 @@ _WARNING_LETTERS = 1000
 async def get_options(services: ServicesDep) -> JSONResponse:
     """Every setting; `sd_model_checkpoint` is the title of a checkpoint that is there."""
     settings = as_sent(services.options.current.as_wire())
-    checkpoint = configured_checkpoint(services.options.current, services.library.checkpoints)
+    # looked up in the folders, which may be on a network's disk
+    checkpoint = await asyncio.to_thread(
+        configured_checkpoint, services.options.current, services.library.checkpoints
+    )
     settings[_CHECKPOINT] = checkpoint.title if checkpoint else ""
     settings["sd_checkpoint_hash"] = (checkpoint.sha256 if checkpoint else None) or ""
     return JSONResponse({**settings, **NOTES})

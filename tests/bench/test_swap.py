@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -122,9 +123,11 @@ def test_switching(tmp_path: Path) -> None:
         keeping=lambda: Keeping(limit=2),
     )
     choices = [ModelChoice(checkpoint=each) for each in found.checkpoints.checkpoints()]
+    process = psutil.Process()
+    memory = [process.memory_info().rss]
     for choice in choices:
         with lender.borrow(choice):
-            pass
+            memory.append(process.memory_info().rss)
     switches = []
     for turn in range(10):
         started = time.perf_counter()
@@ -137,7 +140,12 @@ def test_switching(tmp_path: Path) -> None:
     moves = [timed(lambda: copied(tensors, cpu)) for _ in range(5)]
     copies = [timed(lambda: block(size, cpu).copy_(raw)) for _ in range(5)]
     ratio = statistics.median(moves) / statistics.median(copies)
+    del checkpoint, tensors, raw
+    lender.unload()
+    memory.append(process.memory_info().rss)
     sys.stdout.write(
+        "\nmemory before, with one, with both, unloaded, MB: "
+        f"{', '.join(str(each // 10**6) for each in memory)}"
         f"\nswitch between two in RAM (no copy): {statistics.median(switches) * 1000:.1f} ms\n"
         f"move of a UNet of {size / GB:.2f} GB in RAM: {statistics.median(moves):.3f} s, "
         f"{ratio:.2f} of a raw copy\n"
