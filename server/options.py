@@ -173,6 +173,17 @@ class Options:
     face_restoration_model: str
     code_former_weight: float
 
+    interrogate_keep_models_in_memory: bool
+    interrogate_return_ranks: bool
+    interrogate_clip_num_beams: int
+    interrogate_clip_min_length: int
+    interrogate_clip_max_length: int
+    interrogate_deepbooru_score_threshold: float
+    deepbooru_sort_alpha: bool
+    deepbooru_use_spaces: bool
+    deepbooru_escape: bool
+    deepbooru_filter_tags: str
+
     live_previews_enable: bool
     live_previews_image_format: str
     live_preview_content: str

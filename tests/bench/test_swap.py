@@ -108,6 +108,17 @@ def timed(action: Callable[[], object]) -> float:
     return seconds
 
 
+def moving(module: torch.nn.Module) -> tuple[int, float, float]:
+    """A part's bytes, the seconds that its move takes, and their ratio to a raw copy's."""
+    tensors, cpu = list(module.state_dict().values()), torch.device("cpu")
+    storage = tensors[0].untyped_storage()
+    raw = torch.empty(0, dtype=torch.uint8).set_(storage)
+    moves = [timed(lambda: copied(tensors, cpu)) for _ in range(5)]
+    copies = [timed(lambda: block(storage.nbytes(), cpu).copy_(raw)) for _ in range(5)]
+    seconds = statistics.median(moves)
+    return storage.nbytes(), seconds, seconds / statistics.median(copies)
+
+
 def test_switching(tmp_path: Path) -> None:
     """Two SD1.5 files in half precision, both loaded; and a move of one, as a GPU would have it."""
     for name in "ab":
@@ -133,21 +144,15 @@ def test_switching(tmp_path: Path) -> None:
         started = time.perf_counter()
         with lender.borrow(choices[turn % 2]) as checkpoint:
             switches.append(time.perf_counter() - started)
-    tensors = list(checkpoint.unet.state_dict().values())
-    size = tensors[0].untyped_storage().nbytes()
-    raw = torch.empty(0, dtype=torch.uint8).set_(tensors[0].untyped_storage())
-    cpu = torch.device("cpu")
-    moves = [timed(lambda: copied(tensors, cpu)) for _ in range(5)]
-    copies = [timed(lambda: block(size, cpu).copy_(raw)) for _ in range(5)]
-    ratio = statistics.median(moves) / statistics.median(copies)
-    del checkpoint, tensors, raw
+    size, seconds, ratio = moving(checkpoint.unet)
+    del checkpoint
     lender.unload()
     memory.append(process.memory_info().rss)
     sys.stdout.write(
         "\nmemory before, with one, with both, unloaded, MB: "
         f"{', '.join(str(each // 10**6) for each in memory)}"
         f"\nswitch between two in RAM (no copy): {statistics.median(switches) * 1000:.1f} ms\n"
-        f"move of a UNet of {size / GB:.2f} GB in RAM: {statistics.median(moves):.3f} s, "
+        f"move of a UNet of {size / GB:.2f} GB in RAM: {seconds:.3f} s, "
         f"{ratio:.2f} of a raw copy\n"
     )
 
