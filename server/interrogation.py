@@ -59,7 +59,9 @@ class _Blip:
         return find_blip(settings.models_path, allow_pickle=settings.allow_pickle)
 
     def open(self, files: BlipFiles) -> Any:
-        # by its name, as it imports torch
+        # By their names, as they import torch; the device room first, and whole: two threads that
+        # import diffusers at a time find it half there.
+        importlib.import_module("server.runtime")
         return importlib.import_module("models.captioning.blip").open_captioner(files)
 
     def words(self, opened: Any, picture: Image.Image, options: Options, watch: Watch) -> str:

@@ -3,17 +3,19 @@
 Heavy: imports torch and transformers. Nothing is fetched, and no code of the folder is run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BlipConfig, BlipForConditionalGeneration
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from ..errors import CorruptCheckpoint
+from ..families.filling import Locate, Piece, laid_out, read_pieces
 from ..families.modules import build
 from ..families.weights import FLOATS, Weights, open_weights
 from ..header import shown
@@ -57,6 +59,8 @@ class Captioner:
             num_beams=wording.beams,
             min_length=wording.shortest,
             max_length=wording.longest,
+            # else the keys of the picture are worked out anew for every token
+            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
             stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
         )
         return self._words.text(written[0, begun.shape[1] - 1 :].tolist())
@@ -83,28 +87,45 @@ def _state(model: Any, weights: Weights) -> dict[str, Tensor]:
     tied: Mapping[str, str] = model.all_tied_weights_keys
     partners = {**tied, **{source: name for name, source in tied.items()}}
     expected = model.state_dict()
-    names: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, empty in expected.items():
-        found = next((n for n in (name, partners.get(name)) if n in weights.header.tensors), None)
-        if found is None:
+        kept = (name, partners.get(name))
+        source = next((each for each in kept if each in weights.header.tensors), None)
+        if source is None:
             raise CorruptCheckpoint(weights.path, f"the tensor {shown(name)} is missing")
-        entry = weights.header.tensors[found]
+        entry = weights.header.tensors[source]
         if entry.dtype not in FLOATS or entry.shape != tuple(empty.shape):
             raise CorruptCheckpoint(
                 weights.path,
-                f"the tensor {shown(found)} is {entry.dtype} {list(entry.shape)};"
+                f"the tensor {shown(source)} is {entry.dtype} {list(entry.shape)};"
                 f" config.json makes it {list(empty.shape)}",
             )
-        names[name] = found
-    read = {found: _numbers(weights, found) for found in dict.fromkeys(names.values())}
-    return {name: read[found] for name, found in names.items()}
+        found[name] = source
+    read = _read(weights, tuple(dict.fromkeys(found.values())))
+    return {name: read[source] for name, source in found.items()}
 
 
-def _numbers(weights: Weights, name: str) -> Tensor:
-    value = weights.read(name).to(torch.float32)
-    if not value.isfinite().all():
-        raise CorruptCheckpoint(weights.path, f"the tensor {shown(name)} holds NaN or infinity")
-    return value
+def _read(weights: Weights, names: Sequence[str]) -> Mapping[str, Tensor]:
+    """The tensors as float32, in one block of memory that goes back whole."""
+    entries = [weights.header.tensors[name] for name in names]
+    shapes = [entry.shape for entry in entries]
+    tensors = dict(zip(names, laid_out(shapes, torch.float32, torch.device("cpu")), strict=True))
+    if weights.locate is None:
+        for name, tensor in tensors.items():
+            tensor.copy_(weights.read(name))
+    else:
+        read_pieces(_pieces(weights, weights.locate, tensors))
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CorruptCheckpoint(weights.path, f"the tensor {shown(name)} holds NaN or infinity")
+    return tensors
+
+
+def _pieces(weights: Weights, locate: Locate, tensors: Mapping[str, Tensor]) -> Iterator[Piece]:
+    for name, tensor in tensors.items():
+        source, position = locate(name)
+        dtype = FLOATS[weights.header.tensors[name].dtype]
+        yield Piece(source=source, position=position, dtype=dtype, target=tensor)
 
 
 class _Stopped(StoppingCriteria):

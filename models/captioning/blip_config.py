@@ -24,7 +24,6 @@ _TEXT: Limits = MappingProxyType(
         "num_attention_heads": (1, 256),
         "max_position_embeddings": (8, 8192),
         "bos_token_id": (0, 1 << 20),
-        "eos_token_id": (0, 1 << 20),
         "pad_token_id": (0, 1 << 20),
         "sep_token_id": (0, 1 << 20),
     }

@@ -56,9 +56,9 @@ def write_full_size(path: Path, *, seed: int = 0, dtype: str = "F16", model: str
         return file.tell()
 
 
-def parameters(prefix: str) -> int:
+def parameters(prefix: str, model: str = "sd15") -> int:
     """How many weights one part of the checkpoint has."""
-    tensors = sd15_header().tensors.items()
+    tensors = MODELS[model]("F16").tensors.items()
     return sum(
         math.prod(entry.shape)
         for name, entry in tensors

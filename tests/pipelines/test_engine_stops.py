@@ -64,9 +64,8 @@ def test_the_batch_is_decoded_by_the_model_it_is_on(desk: Open, wanted: Plan, ba
     scene.stop_at(20)
     (image,) = scene.waits.images()
     assert not image.complete
-    # it ended long before the one that holds the model
-    assert scene.here.ended == ["a"]
-    assert not scene.jobs[0].future.done()
+    # it ended before the one that holds the model, which may be done by the time that we look
+    assert scene.here.ended[0] == "a"
     if wanted.refiner is None:
         same(scene.waits.pixels(), alone(batch))
     same(scene.jobs[0].pixels(), alone(scene.companion))
@@ -81,8 +80,7 @@ def test_batches_that_were_done_are_given(desk: Open) -> None:
     (image,) = scene.waits.images()
     assert image.complete
     same(scene.waits.pixels(), alone(plan("a", sampler=SLOW)))
-    assert scene.here.ended == ["a"]
-    assert not scene.jobs[0].future.done()
+    assert scene.here.ended[0] == "a"
 
 
 def test_what_another_model_drew_is_not_decoded_by_the_one_in_use(desk: Open) -> None:

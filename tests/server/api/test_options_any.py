@@ -71,7 +71,7 @@ def test_any_object(wire: Wire, changes: dict[str, Any]) -> None:
     elif answer.status_code == 500:
         told = answer.json()
         assert (told["error"], told["detail"]) == ("RuntimeError", "")
-        assert told["errors"] == f"model {changes['sd_model_checkpoint']!r} not found"
+        assert told["errors"] == f"model {str(changes['sd_model_checkpoint'])!r} not found"
     else:
         assert answer.status_code == 422
         assert [set(each) >= {"loc", "msg", "type"} for each in answer.json()["detail"]] == [True]
