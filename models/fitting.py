@@ -48,7 +48,13 @@ class Fitting:
         """The widths of the vectors that its text encoders take."""
         return self.bare.text_widths
 
-    def fit(self, choice: ModelChoice, *, networks_kept: int = 0) -> Checkpoint:
+    def fit(
+        self,
+        choice: ModelChoice,
+        *,
+        networks_kept: int = 0,
+        vae_retries: tuple[torch.dtype, ...] = (torch.float32,),
+    ) -> Checkpoint:
         """The checkpoint as `choice` wants it; what another choice had put on is gone.
 
         Of network files used before, the last `networks_kept` stay in memory. Raises what reading
@@ -65,7 +71,7 @@ class Fitting:
         traits = replace(
             self.bare.traits, embeddings=self._table(choice), notes=self._adapters.notes
         )
-        return replace(self.bare, vae=vae, traits=traits)
+        return replace(self.bare, vae=vae, traits=traits, vae_retries=vae_retries)
 
     def undress(self) -> None:
         """Make it bare, with nothing beside it in memory."""

@@ -77,7 +77,10 @@ class CheckpointManager:
         """
         resident = self._take(choice)
         try:
-            yield resident.fitting.fit(choice, networks_kept=self._keeping().networks)
+            keeping = self._keeping()
+            yield resident.fitting.fit(
+                choice, networks_kept=keeping.networks, vae_retries=keeping.vae_retries
+            )
         finally:
             with self._changed:
                 resident.forget_changed()

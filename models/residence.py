@@ -29,12 +29,14 @@ PICKLED_BYTES = 2
 class Keeping:
     """How many checkpoints stay loaded, those not in use in RAM rather than on the GPU or not.
 
-    `networks` counts the network files that each keeps in memory beside those it wears.
+    `networks` counts the network files that each keeps in memory beside those it wears;
+    `vae_retries` are the dtypes that its VAE is moved to, in turn, where it overflows.
     """
 
     limit: int = 1
     in_ram: bool = True
     networks: int = 0
+    vae_retries: tuple[torch.dtype, ...] = (torch.float32,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

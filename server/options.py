@@ -97,6 +97,7 @@ class Options:
     sd_vae_encode_method: str
     sd_vae_decode_method: str
     auto_vae_precision: bool
+    auto_vae_precision_bfloat16: bool
     disable_weights_auto_swap: bool
     enable_quantization: bool
 

@@ -110,10 +110,14 @@ def _device(wanted: str) -> torch.device:
 
 
 def _keeping(options: Options) -> Keeping:
+    retries = (torch.float32,) if options.auto_vae_precision else ()
+    if options.auto_vae_precision_bfloat16:
+        retries = (torch.bfloat16, *retries)
     return Keeping(
         limit=options.sd_checkpoints_limit,
         in_ram=options.sd_checkpoints_keep_in_cpu,
         networks=options.lora_in_memory_limit,
+        vae_retries=retries,
     )
 
 

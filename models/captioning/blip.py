@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BlipConfig, BlipForConditionalGeneration
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
@@ -59,8 +58,6 @@ class Captioner:
             num_beams=wording.beams,
             min_length=wording.shortest,
             max_length=wording.longest,
-            # else the keys of the picture are worked out anew for every token
-            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
             stopping_criteria=StoppingCriteriaList([_Stopped(stopped)]),
         )
         return self._words.text(written[0, begun.shape[1] - 1 :].tolist())

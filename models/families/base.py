@@ -55,7 +55,8 @@ class ModelTraits:
 class Checkpoint:
     """A checkpoint's modules on one device, and the few operations asked of them.
 
-    Inputs may be of any floating dtype and on any device; outputs are float32 on the device.
+    Inputs may be of any floating dtype and on any device; outputs are float32 on the device. A VAE
+    that overflows is moved to the next of `vae_retries`, for good.
     """
 
     info: "CheckpointInfo"
@@ -65,6 +66,7 @@ class Checkpoint:
     vae: AutoencoderKL
     encoders: tuple[ClipEncoder, ...]
     dtype: torch.dtype
+    vae_retries: tuple[torch.dtype, ...] = (torch.float32,)
 
     @property
     def device(self) -> torch.device:
@@ -133,14 +135,15 @@ class Checkpoint:
         return mean.float()
 
     def _without_nans(self, run: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-        output = run(value)
-        if not output.isnan().any():
-            return output
-        if self.vae_dtype is not torch.float32:
-            # Half precision overflows in some autoencoders: this one stays in float32 from now on.
-            log.warning("the VAE overflowed and now runs in float32", name=self.info.title)
-            self.vae.to(torch.float32)
-            output = run(value)
+        """Run the VAE; one that overflows stays in the next dtype that it is tried in."""
+        output, tried = run(value), self.vae_dtype
+        for dtype in () if tried is torch.float32 else self.vae_retries:
+            if not output.isnan().any():
+                return output
+            if dtype is not self.vae_dtype:
+                log.warning("the VAE overflowed", name=self.info.title, now_runs_in=str(dtype))
+                self.vae.to(dtype)
+                output = run(value)
         if output.isnan().any():
             raise NansException("VAE", self.info.name)
         return output

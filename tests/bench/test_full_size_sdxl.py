@@ -50,8 +50,7 @@ def test_a_full_size_sdxl_draws(tmp_path: Path) -> None:
         process = psutil.Process(server.process.pid)
         before, began = process.memory_info().rss, time.perf_counter()
         url = f"http://127.0.0.1:{server.port}/sdapi/v1"
-        named = {"sd_model_checkpoint": path.name}
-        httpx.post(f"{url}/options", json=named, timeout=PATIENCE_S).raise_for_status()
+        httpx.post(f"{url}/reload-checkpoint", timeout=PATIENCE_S).raise_for_status()
         loaded, load_s = process.memory_info().rss, time.perf_counter() - began
         began = time.perf_counter()
         reply = httpx.post(f"{url}/txt2img", json=REQUEST, timeout=PATIENCE_S).raise_for_status()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.residence import Frugality, Keeping
 from server.option_rules import Rules
@@ -30,3 +31,19 @@ def test_what_stays_loaded_follows_the_options(tmp_path: Path) -> None:
 )
 def test_flags_say_what_is_spared(flags: list[str], wanted: Frugality) -> None:
     assert _frugality(parse(flags)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, (torch.float32,)),
+        ({"auto_vae_precision_bfloat16": True}, (torch.bfloat16, torch.float32)),
+        ({"auto_vae_precision": False}, ()),
+    ],
+)
+def test_what_a_vae_is_tried_in_after_an_overflow_follows_the_options(
+    tmp_path: Path, settings: dict[str, bool], wanted: tuple[torch.dtype, ...]
+) -> None:
+    store = OptionsStore(tmp_path / "config.json", Rules.of(parse([])))
+    store.set(settings)
+    assert _keeping(store.current).vae_retries == wanted

@@ -178,6 +178,22 @@ def test_nans_in_half_precision_move_the_vae_to_float32_for_good(checkpoint: Che
     assert [log["log_level"] for log in logs] == ["warning"]
 
 
+def test_the_vae_is_tried_in_the_dtypes_that_the_settings_allow(checkpoint: Checkpoint) -> None:
+    latents = torch.ones(1, 4, 2, 2)
+    half = rescaled(replace(checkpoint, vae=FragileVae(broken=False)), 1.0)
+    brain = replace(half, vae_retries=(torch.bfloat16, torch.float32))
+    assert torch.equal(brain.decode(latents), latents)
+    assert brain.vae_dtype == torch.bfloat16
+    fixed = replace(half, vae=FragileVae(broken=False), vae_retries=())
+    with pytest.raises(NansException, match="VAE"):
+        fixed.decode(latents)
+    assert fixed.vae_dtype == torch.float16
+    broken = replace(half, vae=FragileVae(broken=True), vae_retries=brain.vae_retries)
+    with pytest.raises(NansException, match="VAE"):
+        broken.decode(latents)
+    assert broken.vae_dtype == torch.float32
+
+
 def test_nans_in_float32_are_an_error(checkpoint: Checkpoint) -> None:
     broken = replace(checkpoint, vae=FragileVae(broken=True))
     with pytest.raises(NansException, match="VAE"):
