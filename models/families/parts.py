@@ -4,6 +4,7 @@ The same for every family of Stable Diffusion; what sets a family apart is its `
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -167,6 +168,23 @@ def layout(
     found = found if info.config is None else _of_sidecar(info.config, found)
     _check(info.path, found)
     return found
+
+
+def load(
+    layout: Callable[["CheckpointInfo", Header], Layout],
+    info: "CheckpointInfo",
+    weights: Weights,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    vae_dtype: torch.dtype,
+) -> Checkpoint:
+    """Build the modules that `layout` reads from the header, and fill them from the file.
+
+    Raises CorruptCheckpoint and UnsupportedCheckpoint.
+    """
+    found = layout(info, weights.header)
+    return assemble(info, weights, found, device=device, dtype=dtype, vae_dtype=vae_dtype)
 
 
 def assemble(

@@ -1,15 +1,13 @@
 """Stable Diffusion 1.x: one CLIP, eight heads a level."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
-
-import torch
 
 from ..header import Header
 from ..identify import Kind
 from . import parts, sidecar
-from .base import Checkpoint, Family
-from .weights import Weights
+from .base import Family
 
 if TYPE_CHECKING:
     from ..catalog import CheckpointInfo
@@ -43,20 +41,4 @@ def layout(info: "CheckpointInfo", header: Header) -> parts.Layout:
     return parts.layout(source, FACTS, (text,))
 
 
-def load(
-    info: "CheckpointInfo",
-    weights: Weights,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
-) -> Checkpoint:
-    """Build the modules and fill them from the file.
-
-    Raises CorruptCheckpoint and UnsupportedCheckpoint.
-    """
-    found = layout(info, weights.header)
-    return parts.assemble(info, weights, found, device=device, dtype=dtype, vae_dtype=vae_dtype)
-
-
-FAMILY = Family(name=NAME, detect=detect, check=layout, load=load)
+FAMILY = Family(name=NAME, detect=detect, check=layout, load=partial(parts.load, layout))

@@ -5,18 +5,16 @@ score. SSD-1B, inpainting and edit models differ in their UNet's shape.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
 
 from ..errors import UnsupportedCheckpoint
 from ..header import Header
 from ..identify import Kind
 from . import parts
-from .base import NUMBERS, Checkpoint, Family, SizeConditioning
+from .base import NUMBERS, Family, SizeConditioning
 from .unet_layout import NUMBER_WIDTH
-from .weights import Weights
 
 if TYPE_CHECKING:
     from ..catalog import CheckpointInfo
@@ -41,22 +39,6 @@ def layout(info: "CheckpointInfo", header: Header) -> parts.Layout:
     found = parts.layout(source, FACTS, texts, sizes)
     _check(info.path, found, sizes)
     return found
-
-
-def load(
-    info: "CheckpointInfo",
-    weights: Weights,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
-) -> Checkpoint:
-    """Build the modules and fill them from the file.
-
-    Raises CorruptCheckpoint and UnsupportedCheckpoint.
-    """
-    found = layout(info, weights.header)
-    return parts.assemble(info, weights, found, device=device, dtype=dtype, vae_dtype=vae_dtype)
 
 
 def _texts(source: parts.Source) -> tuple[parts.TextPart, ...]:
@@ -91,4 +73,4 @@ def _check(path: Path, found: parts.Layout, sizes: SizeConditioning) -> None:
         )
 
 
-FAMILY = Family(name=NAME, detect=detect, check=layout, load=load)
+FAMILY = Family(name=NAME, detect=detect, check=layout, load=partial(parts.load, layout))

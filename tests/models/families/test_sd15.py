@@ -268,7 +268,7 @@ def test_the_true_sd15_fits_its_modules_weight_by_weight(
         return torch.empty(header.tensors[name].shape, dtype=torch.float16, device="meta")
 
     path = Path("/models/v1-5-pruned-emaonly.safetensors")
-    loaded = sd15.load(
+    loaded = sd15.FAMILY.load(
         info_of(path),
         Weights(path=path, header=header, read=read),
         device=torch.device("meta"),

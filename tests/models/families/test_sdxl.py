@@ -269,7 +269,7 @@ def on_meta(found: Header) -> Checkpoint:
         return torch.empty(found.tensors[name].shape, dtype=torch.float16, device="meta")
 
     path = Path("/models/true.safetensors")
-    return sdxl.load(
+    return sdxl.FAMILY.load(
         info_of(path),
         Weights(path=path, header=found, read=read),
         device=torch.device("meta"),
