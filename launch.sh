@@ -208,7 +208,9 @@ serve() {
 run_tests() {
   ensure_installed "$(join_extras "${EXTRAS:-}" dev)"
   cd -- "$here"
-  exec "$venv/bin/python" -m pytest "$@"
+  # a worker a core, each with what it alone needs; whole files, for what their tests share
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
 }
 
 case ${1-} in

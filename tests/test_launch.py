@@ -124,7 +124,8 @@ def test_tests_bring_the_dev_extra_and_run_in_the_checkout(machine: Machine) -> 
     assert run.returncode == 0
     assert machine.installs[-1] == "-e .[dev]"
     last = json.loads((machine.home / "log").read_text("utf-8").splitlines()[-1])
-    assert last == [str(machine.repo), "-m", "pytest", "-k", "a b"]
+    shared = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    assert last == [str(machine.repo), "-m", "pytest", *shared, "-k", "a b"]
     machine.forget()
     machine.launch("--api")
     assert machine.calls == [["-m", "server", "--api"]], "dev holds all that serving needs"
