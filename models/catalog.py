@@ -17,7 +17,7 @@ from .hashing import SHA256, HashCache, Unhashed, legacy_hash, passing_sha256, s
 from .header import read_header
 from .identify.folder import INDEX as FOLDER_INDEX
 from .identify.folder import read_folder
-from .watched import Watched
+from .watched import Viewed, Watched
 
 log = structlog.get_logger(__name__)
 
@@ -84,15 +84,13 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
-    """One consistent view of the folders: of `files`, with the hashes of that `version`.
+    """One consistent view of the folders.
 
     `alike` has the spellings that are forgiven; None where two files share one. `doubles` are the
     files left out because another one has their name; `folders` those in diffusers' layout with
     their parts, None where these make no model.
     """
 
-    files: Mapping[Found, str | None] | None = None
-    version: int = -1
     entries: tuple[CheckpointInfo, ...] = ()
     by_alias: Mapping[str, CheckpointInfo] = field(default_factory=dict)
     alike: Mapping[str, CheckpointInfo | None] = field(default_factory=dict)
@@ -151,13 +149,15 @@ class Catalog:
         self._hashes = hashes
         self._hashing = hashing
         self._demo = demo
-        self._files = Watched(
+        files = Watched(
             self._roots,
             endings=(SAFETENSORS, CONFIG, FOLDER_INDEX, *((PICKLE,) if allow_pickle else ())),
             read=self._read,
             files=() if self._explicit is None else (self._explicit,),
         )
-        self._index = _Index()
+        self._view = Viewed(
+            files, self._indexed, _Index(), version=lambda: hashes.version if hashing else 0
+        )
         self._hash_lock = threading.Lock()
 
     def scan(self) -> None:
@@ -166,14 +166,13 @@ class Catalog:
         A damaged file costs one warning and is left out. The first time, raises CheckpointNotFound
         or CorruptCheckpoint for the file named explicitly.
         """
-        if self._explicit is not None and self._index.files is None:
+        if self._explicit is not None and not self._view.begun:
             check_file(self._explicit, (PICKLE,), allow_pickle=self.allow_pickle)
-        self._files.look(closely=True)
-        self._now()
+        self._view.now(closely=True)
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """List the explicit file first, then folder by folder in natural order."""
-        return self._now().entries
+        return self._view.now().entries
 
     def default(self) -> CheckpointInfo | None:
         """Return the checkpoint to use where none was chosen."""
@@ -216,24 +215,9 @@ class Catalog:
         )
 
     def _fresh(self, find: Callable[[_Index], CheckpointInfo | None]) -> CheckpointInfo | None:
-        """What `find` finds; found anew where that file was written since the folders changed."""
-        info = find(self._now())
-        if info is None or info.embedded or info.path.is_dir():
-            return info
-        if self._files.recheck(info.path, info.stamp):
-            return info
-        return find(self._now())
+        return self._view.find(find, lambda info: not info.embedded and not info.path.is_dir())
 
-    def _now(self) -> _Index:
-        """The index of the folders and hashes as they are now."""
-        files = self._files.look()
-        version = self._hashes.version if self._hashing else 0
-        index = self._index
-        if index.files is not files or index.version != version:
-            self._index = index = self._indexed(files, version)
-        return index
-
-    def _indexed(self, files: Mapping[Found, str | None], version: int) -> _Index:
+    def _indexed(self, files: Mapping[Found, str | None]) -> _Index:
         by_name: dict[str, CheckpointInfo] = {}
         doubles: dict[Path, Path] = {}
         configs = {file.path for file in files if file.stamp and file.path.suffix == CONFIG}
@@ -249,12 +233,11 @@ class Catalog:
             if first.path != info.path:
                 doubles[info.path] = first.path
         for path, first_path in doubles.items():
-            if path not in self._index.doubles:
+            if path not in self._view.latest.doubles:
                 _warn_skipped(path, f"same name as {first_path}")
         if not by_name and self._demo.is_file():
             by_name[self._demo.name] = self._embedded()
-        fresh = _Index(files=files, version=version, doubles=doubles, folders=folders)
-        return fresh.listing(by_name.values())
+        return _Index(doubles=doubles, folders=folders).listing(by_name.values())
 
     def _folders(self, files: Iterable[Found]) -> dict[_Folder, CheckpointInfo | None]:
         """The folders in diffusers' layout among `files`, with their parts; new ones are read."""
@@ -265,7 +248,7 @@ class Catalog:
         found: dict[_Folder, CheckpointInfo | None] = {}
         for path in sorted(roots):
             parts = tuple(file for file in listed if path in file.path.parents)
-            known = self._index.folders
+            known = self._view.latest.folders
             key = path, parts
             found[key] = known[key] if key in known else self._folder_info(path, parts)
         return found
@@ -343,7 +326,7 @@ class Catalog:
         return path.relative_to(root).as_posix()
 
     def _embedded(self) -> CheckpointInfo:
-        if not any(info.embedded for info in self._index.entries):
+        if not any(info.embedded for info in self._view.latest.entries):
             log.info(
                 "no checkpoint found: using the embedded demo, which draws only simple shapes",
                 demo=self._demo.stem,

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from .catalog import PICKLE, SAFETENSORS, SHORT_HASH_DIGITS, CheckpointInfo, che
 from .errors import CheckpointError, CheckpointNotFound
 from .folders import Found, Stamp, natural, printable
 from .hashing import SHA256, HashCache, Unhashed, passing_sha256, sha256
-from .watched import Watched
+from .watched import Viewed, Watched
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,6 @@ class VaeInfo:
 class _Index:
     """One consistent view of the folders; `doubles` are left out, as another has their name."""
 
-    files: Mapping[Found, bool | None] | None = None
     by_name: Mapping[str, VaeInfo] = field(default_factory=dict)
     doubles: Mapping[Path, Path] = field(default_factory=dict)
 
@@ -82,12 +81,12 @@ class VaeCatalog:
         self._explicit = None if explicit is None else Path(os.path.abspath(explicit))
         self._hashes = hashes
         self._hashing = hashing
-        self._files = Watched(
+        files = Watched(
             (*self._dirs, *(Path(os.path.abspath(folder)) for folder in checkpoint_dirs)),
             endings=(SAFETENSORS, *(_PICKLES if allow_pickle else ())),
             read=self._read,
         )
-        self._index = _Index()
+        self._view = Viewed(files, self._indexed, _Index())
         self._hash_lock = threading.Lock()
 
     def scan(self) -> None:
@@ -96,18 +95,17 @@ class VaeCatalog:
         A damaged file costs one warning and is left out. The first time, raises CheckpointNotFound
         or CorruptCheckpoint for the file named explicitly.
         """
-        if self._explicit is not None and self._index.files is None:
+        if self._explicit is not None and not self._view.begun:
             check_file(self._explicit, _PICKLES, allow_pickle=self.allow_pickle)
-        self._files.look(closely=True)
-        self._now()
+        self._view.now(closely=True)
 
     def vaes(self) -> tuple[VaeInfo, ...]:
         """List the files in natural order of their names."""
-        return tuple(self._now().values())
+        return tuple(self._view.now().by_name.values())
 
     def find(self, name: str) -> VaeInfo | None:
         """Look up a file name with extension, exactly."""
-        return self._fresh(lambda named: named.get(name))
+        return self._view.find(lambda index: index.by_name.get(name))
 
     def choose(
         self, setting: str, checkpoint: CheckpointInfo, *, overrides_preferences: bool
@@ -126,7 +124,9 @@ class VaeCatalog:
             if preferred == NONE:
                 return None, ()
             chosen = self.find(preferred) if preferred else None
-            chosen = chosen or self._fresh(lambda named: _named_like(checkpoint, named.values()))
+            chosen = chosen or self._view.find(
+                lambda index: _named_like(checkpoint, index.by_name.values())
+            )
             if chosen is not None:
                 return chosen, ()
         if automatic or setting == NONE:
@@ -161,20 +161,6 @@ class VaeCatalog:
             if info.stamp and self._hashes.told(info.path, info.stamp) is None
         )
 
-    def _fresh(self, find: Callable[[Mapping[str, VaeInfo]], VaeInfo | None]) -> VaeInfo | None:
-        """What `find` finds; found anew where that file was written since the folders changed."""
-        info = find(self._now())
-        if info is None or self._files.recheck(info.path, info.stamp):
-            return info
-        return find(self._now())
-
-    def _now(self) -> Mapping[str, VaeInfo]:
-        """The files by name, in natural order, as the folders are now."""
-        files, index = self._files.look(), self._index
-        if index.files is not files:
-            self._index = index = self._indexed(files)
-        return index.by_name
-
     def _indexed(self, files: Mapping[Found, bool | None]) -> _Index:
         found: dict[str, VaeInfo] = {}
         doubles: dict[Path, Path] = {}
@@ -184,11 +170,11 @@ class VaeCatalog:
                 if first.path != file.path:
                     doubles[file.path] = first.path
         for path, first_path in doubles.items():
-            if path not in self._index.doubles:
+            if path not in self._view.latest.doubles:
                 _warn_skipped(path, f"same name as {first_path}")
         names = sorted(found, key=lambda name: (natural(name), name))
         by_name = MappingProxyType({name: found[name] for name in names})
-        return _Index(files=files, by_name=by_name, doubles=doubles)
+        return _Index(by_name=by_name, doubles=doubles)
 
     def _read(self, files: Sequence[Found]) -> list[bool | None]:
         """Whether each file is a sound autoencoder."""

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
 from ..folders import Found, Stamp, is_text, printable
 from ..hashing import HashCache, OnBytes, Unhashed, sha256
 from ..header import LENGTH_BYTES, Header, read_header
-from ..watched import Watched
+from ..watched import Viewed, Watched
 
 log = structlog.get_logger(__name__)
 
@@ -87,10 +87,8 @@ class _Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
-    """One consistent view of the folders: of `files`, with the hashes of that `version`."""
+    """One consistent view of the folders."""
 
-    files: Mapping[Found, _Claims | None] | None = None
-    version: int = -1
     by_name: Mapping[str, NetworkInfo] = field(default_factory=dict)
     by_alias: Mapping[str, NetworkInfo] = field(default_factory=dict)
 
@@ -112,12 +110,14 @@ class NetworkCatalog:
         self.allow_pickle = allow_pickle
         self._hashes = hashes
         self._hashing = hashing
-        self._files = Watched(
+        files = Watched(
             tuple(Path(os.path.abspath(root)) for root in dirs),
             endings=(SAFETENSORS, *(PICKLES if allow_pickle else ())),
             read=self._read,
         )
-        self._index = _Index()
+        self._view = Viewed(
+            files, self._indexed, _Index(), version=lambda: hashes.version if hashing else 0
+        )
         self._metadata: Mapping[Found, Mapping[str, str]] = {}
         self._hash_lock = threading.Lock()
 
@@ -126,19 +126,18 @@ class NetworkCatalog:
 
         A damaged file costs one warning and is left out. Of two files of one name the last counts.
         """
-        self._files.look(closely=True)
-        self._now()
+        self._view.now(closely=True)
 
     def networks(self) -> tuple[NetworkInfo, ...]:
         """List the files folder by folder, in natural order."""
-        return tuple(self._now().by_name.values())
+        return tuple(self._view.now().by_name.values())
 
     def find(self, name: str) -> NetworkInfo | None:
         """Look up a file by its stem, else by the alias its trainer gave it; exactly.
 
         An alias that two files claim finds neither.
         """
-        return self._fresh(lambda index: index.find(name))
+        return self._view.find(lambda index: index.find(name))
 
     def with_hash(self, short_hash: str) -> NetworkInfo | None:
         """Look up a file by its short hash, among those whose hash is known by now."""
@@ -191,23 +190,7 @@ class NetworkCatalog:
             for file, info in found.items()
         )
 
-    def _fresh(self, find: Callable[[_Index], NetworkInfo | None]) -> NetworkInfo | None:
-        """What `find` finds; found anew where that file was written since the folders changed."""
-        info = find(self._now())
-        if info is None or self._files.recheck(info.path, info.stamp):
-            return info
-        return find(self._now())
-
-    def _now(self) -> _Index:
-        """The index of the folders and hashes as they are now."""
-        files = self._files.look()
-        version = self._hashes.version if self._hashing else 0
-        index = self._index
-        if index.files is not files or index.version != version:
-            self._index = index = self._indexed(files, version)
-        return index
-
-    def _indexed(self, files: Mapping[Found, _Claims | None], version: int) -> _Index:
+    def _indexed(self, files: Mapping[Found, _Claims | None]) -> _Index:
         by_name: dict[str, NetworkInfo] = {}
         for file, claims in files.items():
             if claims is not None:
@@ -219,7 +202,7 @@ class NetworkCatalog:
             for info in by_name.values()
             if claimed[info.alias] == 1 and info.alias.lower() != RESERVED_ALIAS
         }
-        return _Index(files=files, version=version, by_name=by_name, by_alias=by_alias)
+        return _Index(by_name=by_name, by_alias=by_alias)
 
     def _info(self, file: Found, claims: _Claims) -> NetworkInfo:
         digest = claims.digest

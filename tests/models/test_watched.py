@@ -1,13 +1,13 @@
 """Files are read once, and again when they change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from models import folders
 from models.folders import Found, Stamp
-from models.watched import Watched
+from models.watched import Viewed, Watched
 
 
 class Reading:
@@ -79,3 +79,42 @@ def test_a_file_of_its_own_is_looked_at_each_time(tmp_path: Path) -> None:
     path.write_text("22")
     assert texts(watched) == {"own.bin": "22"}
     assert [file.stamp for file in watched.look()] == [Stamp.of(path)]
+
+
+def viewed(folder: Path, reading: Reading, version: Callable[[], int]) -> Viewed[str, list[Found]]:
+    """The files that hold something."""
+    watched = Watched([folder], endings=(".txt",), read=reading)
+
+    def make(files: Mapping[Found, str | None]) -> list[Found]:
+        return [file for file, text in files.items() if text]
+
+    return Viewed(watched, make, [], version=version)
+
+
+def test_a_view_is_made_anew_when_files_or_the_version_change(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    versions = [0]
+    view = viewed(tmp_path, Reading(), lambda: versions[0])
+    assert (view.begun, view.latest) == (False, [])
+    first = view.now()
+    assert [file.path.name for file in first] == ["a.txt"]
+    assert view.now() is view.latest is first
+    versions[0] = 1
+    assert view.now() == first
+    assert view.latest is not first
+    (tmp_path / "b.txt").write_text("b")
+    assert [file.path.name for file in view.now()] == ["a.txt", "b.txt"]
+
+
+def test_what_is_found_is_as_its_file_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a")
+    view = viewed(tmp_path, Reading(), lambda: 0)
+    before = view.find(lambda files: files[0])
+    path.write_text("longer")
+    assert view.find(lambda files: files[0], lambda _: False) == before
+    found = view.find(lambda files: files[0])
+    assert found != before
+    assert found == Found(path, Stamp.of(path))
+    path.write_text("")
+    assert view.find(lambda files: next(iter(files), None)) is None
