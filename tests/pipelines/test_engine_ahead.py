@@ -8,14 +8,18 @@ def test_the_model_of_the_next_job_is_foreseen_while_another_draws(desk: Open) -
     toy = ToyCheckpoint()
     here = desk(toy=toy, other=ToyCheckpoint(), third=ToyCheckpoint())
     jobs: list[Job] = []
+    meanwhile: list[str] = []
 
-    def more() -> None:
-        jobs.extend(here.order(plan(each, checkpoint=each)) for each in ("other", "third"))
+    def before(call: int) -> None:
+        if call == 2:
+            jobs.extend(here.order(plan(each, checkpoint=each)) for each in ("other", "third"))
+        if call == 4:
+            meanwhile.extend(here.manager.foreseen)
 
-    toy.before = at(2, more)
+    toy.before = before
     here.order(plan("a")).images()
     # the first in the line is the next; the one behind it has to wait for that
-    assert set(here.manager.foreseen) == {"other"}
+    assert set(meanwhile) == {"other"}
     for job in jobs:
         job.images()
     assert set(here.manager.foreseen) == {"other", "third"}
