@@ -1,9 +1,9 @@
 """A loaded checkpoint and what is put on it for the job at hand."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL
 
 from .choice import ModelChoice
 from .embeddings.shelf import EmbeddingShelf
@@ -16,6 +16,9 @@ from .offload import Visits
 from .tiling import set_tiling
 from .token_merging import TokenMerging
 from .vae_files import VaeInfo
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 
 class Fitting:
@@ -41,7 +44,7 @@ class Fitting:
         self._visits = visits
         self._adapters = Adapters(checkpoint, allow_pickle=allow_pickle)
         self._merging = TokenMerging(checkpoint.unet)
-        self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
+        self._vae: "tuple[VaeInfo, AutoencoderKL] | None" = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -90,7 +93,7 @@ class Fitting:
         )
         return EmbeddingTable((*self._embeddings.embeddings(), *brought), self.widths, encode)
 
-    def _other_vae(self, wanted: VaeInfo) -> AutoencoderKL:
+    def _other_vae(self, wanted: VaeInfo) -> "AutoencoderKL":
         """The autoencoder of a file; the one used last stays loaded."""
         if self._vae is None or self._vae[0] != wanted:
             self._forget_vae()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from models import torchvision_ops as torchvision_ops  # before diffusers and transformers
 from server.app import create_app
 from server.settings import parse
 

@@ -6,6 +6,10 @@ Heavy: imports torch and transformers. Nothing is fetched, and no code of the fo
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .. import torchvision_ops as torchvision_ops  # before transformers
+
+# isort: split
+
 import torch
 from PIL import Image
 from torch import Tensor

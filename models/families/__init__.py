@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .. import torchvision_ops as torchvision_ops  # before all that imports diffusers
 from ..catalog import PICKLE
 from ..errors import UnsupportedCheckpoint
 from ..header import read_header
