@@ -8,7 +8,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from PIL.Image import Image
 
-from .protocol import BadScriptArgs, Extension, Mode, Names
+from .protocol import BadScriptArgs, Extension
+from .wanted import Mode, Names
 
 _SHOWN = 80
 

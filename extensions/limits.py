@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .protocol import BadScriptArgs, Wanted
+from .protocol import BadScriptArgs
+from .wanted import Wanted
 
 MAX_GENERATIONS = 1024
 """Generations of one script."""

@@ -9,7 +9,7 @@ import structlog
 from PIL.Image import Image
 
 from .binding import bind
-from .protocol import Extension, Mode, Wanted
+from .protocol import Extension
 from .scripts import (
     img2img_alternative,
     loopback,
@@ -20,6 +20,7 @@ from .scripts import (
     sd_upscale,
     xyz_plot,
 )
+from .wanted import Mode, Wanted
 
 log = structlog.get_logger(__name__)
 

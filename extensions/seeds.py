@@ -2,7 +2,7 @@
 
 import random
 
-from .protocol import Wanted
+from .wanted import Wanted
 
 _BOUND = 4294967294
 

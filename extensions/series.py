@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from .protocol import Pictures
+from .wanted import Pictures
 
 
 @dataclass(slots=True, eq=False)

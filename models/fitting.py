@@ -44,7 +44,7 @@ class Fitting:
         self._visits = visits
         self._adapters = Adapters(checkpoint, allow_pickle=allow_pickle)
         self._merging = TokenMerging(checkpoint.unet)
-        self._vae: "tuple[VaeInfo, AutoencoderKL] | None" = None
+        self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from functools import partial
 from fastapi import Request, Response
 from PIL import Image
 
-from extensions.protocol import Mode
 from extensions.registry import NO_HOOKS, Hook, Hooks
+from extensions.wanted import Mode
 from pipelines.watch import Cancelled, Watch
 
 from . import remote, reply

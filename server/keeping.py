@@ -13,7 +13,8 @@ import structlog
 from PIL import Image
 
 from extensions import grids
-from extensions.protocol import BadScriptArgs, Pictures
+from extensions.protocol import BadScriptArgs
+from extensions.wanted import Pictures
 from pipelines.pictures.finish import mask_composite, mask_picture
 from pipelines.plan import Img2ImgPlan
 

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from extensions.protocol import Names
+from extensions.wanted import Names
 from models.library import Library
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import SCHEDULES

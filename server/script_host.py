@@ -11,8 +11,9 @@ from typing import Any
 from PIL import Image
 from pydantic import ValidationError
 
-from extensions.protocol import BadScriptArgs, Extension, Host, Mode, Pictures, Wanted
+from extensions.protocol import BadScriptArgs, Extension, Host
 from extensions.registry import Hooks
+from extensions.wanted import Mode, Pictures, Wanted
 from models.library import Library
 from pipelines.pictures.upscale import enlarge
 from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from extensions.binding import bind
-from extensions.protocol import Extension, Mode
+from extensions.protocol import Extension
 from extensions.registry import Hook, always_on, find, scripts
+from extensions.wanted import Mode
 
 from .choosing import UNSET
 from .errors import ApiError

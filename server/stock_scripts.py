@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from extensions.protocol import Mode, Names
+from extensions.wanted import Mode, Names
 
 Arg = Mapping[str, object]
 _BOTH: tuple[Mode, ...] = ("txt2img", "img2img")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ..limits import check_span, first_picture
-from ..protocol import Extension, Host, Inversion, Pictures, Wanted, arg
+from ..protocol import Extension, Host, arg
+from ..wanted import Inversion, Pictures, Wanted
 
 _NOTE = "* `CFG Scale` should be 2 or lower."
 

@@ -9,9 +9,10 @@ from PIL import Image
 
 from ..grids import Style, check_grid, grid
 from ..limits import check_choice, check_count, first_picture
-from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
+from ..protocol import BadScriptArgs, Extension, Host, arg
 from ..seeds import fixed
 from ..series import Series
+from ..wanted import Pictures, Wanted
 
 _CURVES: Mapping[str, Callable[[float], float]] = MappingProxyType(
     {

@@ -9,9 +9,10 @@ from PIL import Image
 from ..expansion import DIRECTIONS, Growth, growth, masked
 from ..grids import Style, check_grid, grid, rows_of
 from ..limits import check_count, check_span, first_picture
-from ..protocol import Extension, Host, Pictures, Wanted, arg
+from ..protocol import Extension, Host, arg
 from ..series import Series
 from ..spectral_fill import fill
+from ..wanted import Pictures, Wanted
 
 _NOTE = (
     '<p style="margin-bottom:0.75em">Recommended settings: Sampling Steps: 80-100, '

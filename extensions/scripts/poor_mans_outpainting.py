@@ -6,9 +6,10 @@ from PIL import Image
 
 from ..expansion import DIRECTIONS, Growth, growth, masked
 from ..limits import check_count, check_span, first_picture
-from ..protocol import Extension, Host, Pictures, Wanted, arg
+from ..protocol import Extension, Host, arg
 from ..series import Series
 from ..tiles import Tiling
+from ..wanted import Pictures, Wanted
 
 _CONTENTS = ("fill", "original", "latent noise", "latent nothing")
 _FILL_UNTOLD = -1

@@ -7,8 +7,9 @@ from PIL import Image
 
 from ..grids import Label, Labels, Style, check_grid, grid, labelled
 from ..limits import check_choice, check_count
-from ..protocol import Extension, Host, Pictures, Wanted, arg
+from ..protocol import Extension, Host, arg
 from ..seeds import fixed
+from ..wanted import Pictures, Wanted
 
 _KINDS = ("positive", "negative")
 _JOINTS = ("comma", "space")

@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ..limits import check_choice, check_count
-from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
+from ..protocol import BadScriptArgs, Extension, Host, arg
 from ..seeds import drawn as drawn_seed
 from ..series import Series
+from ..wanted import Pictures, Wanted
 
 _PLACES = ("start", "end")
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from PIL import Image, ImageColor
 
 from ..limits import check_count, check_size, check_span, first_picture
-from ..protocol import BadScriptArgs, Extension, Host, Pictures, Wanted, arg
+from ..protocol import BadScriptArgs, Extension, Host, arg
 from ..seeds import fixed
 from ..series import Series
 from ..tiles import Tiling
+from ..wanted import Pictures, Wanted
 
 _NOTE = (
     '<p style="margin-bottom:0.75em">Will upscale the image by the selected scale factor; '

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..protocol import BadScriptArgs, Host, Mode, Wanted
+from ..protocol import BadScriptArgs, Host
+from ..wanted import Mode, Wanted
 from .xyz_values import Kind
 
 _MAX_PROMPT = 100_000

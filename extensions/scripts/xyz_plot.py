@@ -9,9 +9,10 @@ from PIL import Image
 
 from ..grids import Label, Labels, Style, cell_size, check_grid, grid, labelled
 from ..limits import check_count
-from ..protocol import BadScriptArgs, Extension, Host, Mode, Names, Pictures, Wanted, arg
+from ..protocol import BadScriptArgs, Extension, Host, arg
 from ..seeds import drawn as drawn_seed
 from ..seeds import fixed
+from ..wanted import Mode, Names, Pictures, Wanted
 from .xyz_axes import Applying, Axis, axes
 from .xyz_values import joined, split, values
 

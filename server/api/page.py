@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from extensions.protocol import Mode
 from extensions.registry import scripts
+from extensions.wanted import Mode
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
 from ..schemas.diagnostics import PageComponent, PageProps, PageReply

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from fastapi import APIRouter
 
 from extensions.binding import describe
-from extensions.protocol import Mode
 from extensions.registry import always_on, scripts
+from extensions.wanted import Mode
 
 from ..names import names
 from ..schemas.scripts import ScriptArg, ScriptInfo, ScriptsList

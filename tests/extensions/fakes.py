@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from extensions.binding import bind
-from extensions.protocol import BadScriptArgs, Extension, Host, Pictures, Wanted
+from extensions.protocol import BadScriptArgs, Extension, Host
+from extensions.wanted import Pictures, Wanted
 
 NAMES = MappingProxyType(
     {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from extensions.protocol import Wanted
+from extensions.wanted import Wanted
 
 from .fakes import text
 

@@ -3,9 +3,10 @@
 from PIL import Image
 from PIL.Image import Image as Picture
 
-from extensions.protocol import Extension, Wanted
+from extensions.protocol import Extension
 from extensions.registry import EXTENSIONS, NO_HOOKS, Hook, Hooks, always_on, find, scripts
 from extensions.scripts.loopback import Args
+from extensions.wanted import Wanted
 
 from .fakes import picture, text
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extensions.protocol import Extension, Wanted
+from extensions.protocol import Extension
 from extensions.registry import NO_HOOKS, Hook, Hooks
+from extensions.wanted import Wanted
 from pipelines.effects import Effects
 from pipelines.generate import Generated, GeneratedImage
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan

@@ -14,17 +14,10 @@ import pytest
 from PIL import Image
 
 from extensions.binding import bind
-from extensions.protocol import (
-    BadScriptArgs,
-    Extension,
-    Host,
-    Inversion,
-    Mode,
-    Pictures,
-    Wanted,
-)
+from extensions.protocol import BadScriptArgs, Extension, Host
 from extensions.registry import NO_HOOKS, Hook, Hooks
 from extensions.scripts import prompt_matrix
+from extensions.wanted import Inversion, Mode, Pictures, Wanted
 from models.networks.files import NetworkCatalog
 from pipelines.generate import Generated, GeneratedImage
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan

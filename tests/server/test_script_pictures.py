@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL.Image import Image
 
-from extensions.protocol import Extension, Host, Pictures, Wanted
+from extensions.protocol import Extension, Host
 from extensions.registry import Hook
+from extensions.wanted import Pictures, Wanted
 from server.imagecodec import BadImage, decode
 from server.remote import BadAddress, LocalAddress
 from server.script_pictures import hooks_with_pictures, script_with_pictures

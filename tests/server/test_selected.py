@@ -3,8 +3,9 @@
 import pytest
 
 from extensions.binding import MissingScriptArgs
-from extensions.protocol import BadScriptArgs, Mode
+from extensions.protocol import BadScriptArgs
 from extensions.scripts import loopback, prompt_matrix
+from extensions.wanted import Mode
 from server.errors import ApiError
 from server.schemas.generation import GenerationRequest
 from server.schemas.img2img import Img2ImgRequest

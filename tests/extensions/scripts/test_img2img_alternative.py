@@ -2,8 +2,9 @@
 
 import pytest
 
-from extensions.protocol import BadScriptArgs, Inversion
+from extensions.protocol import BadScriptArgs
 from extensions.scripts.img2img_alternative import EXTENSION
+from extensions.wanted import Inversion
 
 from ..fakes import FakeHost, image
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from extensions.protocol import BadScriptArgs, Mode, Wanted
+from extensions.protocol import BadScriptArgs
 from extensions.scripts.xyz_axes import Applying, Axis, axes
+from extensions.wanted import Mode, Wanted
 
 from ..fakes import FakeHost, image, text
 

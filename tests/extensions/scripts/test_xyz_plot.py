@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from extensions.protocol import BadScriptArgs, Pictures
+from extensions.protocol import BadScriptArgs
 from extensions.scripts.xyz_plot import EXTENSION
+from extensions.wanted import Pictures
 
 from ..fakes import FakeHost, picture, text
 
