@@ -4,13 +4,14 @@
 #   ./launch.sh test [pytest args]  run the tests
 #   ./launch.sh install             install and stop
 #   ./launch.sh --help              list the flags
-# Environment: PYTHON= interpreter, VENV= virtual environment (.venv), EXTRAS= more extras of pyproject.toml
-# (such as face,cluster), TORCH_INDEX_URL= package index that torch comes from.
+# Environment: PYTHON= interpreter, VENV= virtual environment (.venv), EXTRAS= the extras of pyproject.toml
+# (face,upscalers; set and empty for a server without them), TORCH_INDEX_URL= package index that torch comes from.
 set -euo pipefail
 
 CUDA_DRIVER=580 # the oldest NVIDIA driver that runs the CUDA 13 of torch's default Linux build
-CPU_GB=3
-CUDA_GB=8
+CPU_GB=4
+CUDA_GB=9
+EXTRAS=${EXTRAS-face,upscalers}
 
 here=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 venv=${VENV:-$here/.venv}
@@ -137,15 +138,43 @@ install_torch() {
   pip_ install "torch==$torch" || die "could not install torch $torch (pip's message is above)"
 }
 
+# nvidia's images say by a variable what they are, though there is no GPU while one is built from them
+is_for_gpu() { has_gpu || [[ -n ${NVIDIA_VISIBLE_DEVICES:-} ]]; }
+
 # Both packages fill the same folder, and the CPU one wins where pip has put both
 swap_onnxruntime() {
-  [[ -n $(installed_version onnxruntime) ]] && has_gpu || return 0
   local wanted_gpu
+  [[ -n $(installed_version onnxruntime) ]] && is_for_gpu || return 0
+  case $(installed_version torch) in
+    *+cpu) return ;;
+    *+cu1[0-2]*)
+      say "onnxruntime's GPU build is for CUDA 13, torch here for an older one: faces and backgrounds are left to the CPU"
+      return
+      ;;
+  esac
   wanted_gpu=$("$venv/bin/python" -c 'import sys, tomllib
 with open(sys.argv[1], "rb") as file:
     print(tomllib.load(file)["project"]["optional-dependencies"]["gpu"][0])' "$here/pyproject.toml")
   pip_ uninstall -q -y onnxruntime onnxruntime-gpu
-  pip_ install --no-deps "$wanted_gpu" || die "could not install $wanted_gpu"
+  pip_ install -q --no-deps "$wanted_gpu" || die "could not install $wanted_gpu"
+}
+
+# opencv-python draws windows by libraries that a server may lack and only root can add; its twin does without
+swap_opencv() {
+  local found
+  found=$(installed_version opencv-python)
+  [[ -n $found ]] || return 0
+  "$venv/bin/python" -P -c 'import cv2' >/dev/null 2>&1 && return
+  pip_ uninstall -q -y opencv-python opencv-python-headless
+  pip_ install -q --no-deps "opencv-python-headless==$found" || die "could not install opencv-python-headless $found"
+}
+
+# numba compiles at rembg's first import, which takes up to a minute, and keeps the result
+compile_rembg() {
+  [[ -n $(installed_version rembg) ]] || return 0
+  say "compiling for rembg"
+  "$venv/bin/python" -P -c 'import rembg' >/dev/null 2>&1 ||
+    say "rembg cannot be imported: '$venv/bin/python -c \"import rembg\"' tells why"
 }
 
 # install PYTHON EXTRAS [again]
@@ -171,6 +200,8 @@ install() {
   say "installing darkroom${extras:+ with $extras}; this takes a few minutes"
   (cd -- "$here" && pip_ install -q -e ".${extras:+[$extras]}") || die "could not install darkroom (pip's message is above)"
   swap_onnxruntime
+  swap_opencv
+  compile_rembg
   wanted "$extras" >"$stamp"
   exec 9>&- # the server must not hold the lock
 }
@@ -200,13 +231,13 @@ serve() {
     [[ $argument == -f ]] || arguments+=("$argument")
   done
   check_flags "${arguments[@]}"
-  ensure_installed "${EXTRAS:-}"
+  ensure_installed "$EXTRAS"
   # not by a change of folder: relative paths among the flags are the caller's
   PYTHONPATH=$here exec "$venv/bin/python" -P -m server "${arguments[@]}"
 }
 
 run_tests() {
-  ensure_installed "$(join_extras "${EXTRAS:-}" dev)"
+  ensure_installed "$(join_extras "$EXTRAS" dev)"
   cd -- "$here"
   # a worker a core, each with what it alone needs; whole files, for what their tests share
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -216,7 +247,7 @@ run_tests() {
 case ${1-} in
   install)
     base_python=$(find_python)
-    install "$base_python" "${EXTRAS:-}" again
+    install "$base_python" "$EXTRAS" again
     ;;
   test) run_tests "${@:2}" ;;
   *) serve "$@" ;;

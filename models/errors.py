@@ -40,3 +40,10 @@ class NansException(ArithmeticError):
             f"the {module} produced NaN values{where}: the weights are damaged, or a number asked "
             "for (a prompt's weight, a scale, a setting of the schedule) is out of all proportion"
         )
+
+
+class NoSpandrel(RuntimeError):
+    """spandrel, which builds upscalers and face restorers from their files, is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("spandrel is not installed; EXTRAS=upscalers ./launch.sh install brings it")

@@ -12,7 +12,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,9 @@ from .generate import Generated, Parted, generation, loading
 from .guided import Stopped
 from .pixels import to_bytes
 from .plan import Plan
-from .run import Order, Run
+from .run import Away, Order, Run
 from .stage import Stage, whose_turn
-from .steps import Decode, Encode, EncodeImage, Predict, Stepping
+from .steps import Decode, Encode, EncodeImage, Offload, Predict, Stepping
 from .watch import Cancelled, Watch
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ log = structlog.get_logger(__name__)
 _ROWS_AN_IMAGE = 2
 _GONE = "the job was cancelled"
 _STOPPING = "the server is stopping"
+#: threads for work that jobs put off the device thread
+_OFFLOAD_THREADS = 2
+#: seconds between looks at who was told to stop, while all jobs wait for such work
+_LOOK_S = 0.05
 
 
 class EngineClosed(RuntimeError):
@@ -63,13 +67,14 @@ class Engine:
         """Start the device thread; a forward takes at most `max_rows` rows of latents."""
         self._approx = approx
         self._max_rows = max_rows
-        self._inbox: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Order | Away | None] = queue.SimpleQueue()
         self._waiting: deque[Order] = deque()
         self._runs: list[Run] = []
         self._stage = Stage(checkpoints)
         self._closing = False
         self._door = threading.Lock()
         self._closed = False
+        self._aside = ThreadPoolExecutor(_OFFLOAD_THREADS, thread_name_prefix="offload")
         self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
         self._thread.start()
 
@@ -88,6 +93,7 @@ class Engine:
             self._closed = True
             self._inbox.put(None)
         self._thread.join()
+        self._aside.shutdown(wait=False, cancel_futures=True)
 
     def _put(
         self,
@@ -126,18 +132,21 @@ class Engine:
         self._stage.put_back()
 
     def _collect(self) -> None:
-        """Take what was submitted; sleep when there is nothing else to do."""
-        block = not self._runs and not self._waiting
+        """Take what was submitted and what was done elsewhere; sleep when nothing else can be."""
+        block = all(run.away for run in self._runs) if self._runs else not self._waiting
+        pause = _LOOK_S if self._runs else None
         while True:
             try:
-                order = self._inbox.get(block=block)
+                came = self._inbox.get(block, pause)
             except queue.Empty:
                 return
             block = False
-            if order is None:
+            if came is None:
                 self._closing = True
+            elif isinstance(came, Away):
+                self._guarded(came.run, came.run.back, came)
             else:
-                self._waiting.append(order)
+                self._waiting.append(came)
 
     def _admit(self) -> None:
         """Take up waiting jobs in order, as long as they begin on the model that is in use.
@@ -151,7 +160,8 @@ class Engine:
             alive = [run for run in self._runs if run.pending is not None]
             waiting = any(run.wants is not None for run in alive)
             full = sum(run.rows for run in alive) + first.rows > self._max_rows
-            if alive and (full or waiting or not self._stage.holds(first.choice)):
+            other = not (self._stage.is_empty or self._stage.holds(first.choice))
+            if alive and (full or waiting or other):
                 return
             order = self._waiting.popleft()
             if order.watch.cancelled:
@@ -215,6 +225,9 @@ class Engine:
                 predicting.append((run, run.pending))
             elif isinstance(run.pending, Encode | Decode | EncodeImage):
                 self._guarded(run, self._carry_out, run, run.pending)
+            elif isinstance(run.pending, Offload) and run.away is None:
+                run.away = Away(run, self._aside.submit(run.pending.work))
+                run.away.work.add_done_callback(partial(_tell, self._inbox, run.away))
         if predicting:
             self._predict(predicting)
             for run, _ in predicting:
@@ -266,6 +279,10 @@ class Engine:
             remaining = iter(answers)
             for run, step in predicting:
                 self._guarded(run, run.advance, tuple(islice(remaining, len(step.rows))))
+
+
+def _tell(inbox: "queue.SimpleQueue[Any]", away: Away, _: "Future[Any]") -> None:
+    inbox.put(away)
 
 
 def _attempt(action: Callable[..., Any], *arguments: Any) -> tuple[Any, Exception | None]:

@@ -5,6 +5,7 @@ It never calls the device: it yields what it needs (`steps.py`) and the engine a
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from .plan import Batch, Img2ImgPlan, Plan, Txt2ImgPlan
 from .prompt.editing import Timing
 from .sample import Pass, sample
 from .shown import is_edit, is_inpainting, shown_nothing
-from .steps import Decode, Stepping, Use
+from .steps import Decode, Offload, Stepping, Use
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ def _batches(plan: Plan, watch: Watch, done: Generated) -> Stepping[None]:
         if watch.interrupted:
             break
         watch.begin_batch(batch.index)
+        if plan.before_batch is not None:
+            notes = yield Offload(partial(plan.before_batch, batch.index))
+            effects.notes |= dict.fromkeys(notes)
         traits = yield Use(batch.model)
         effects.notes |= dict.fromkeys(traits.notes)
         effects.inpainting_model, effects.edit_model = is_inpainting(traits), is_edit(traits)

@@ -1,6 +1,8 @@
 """The hires fix: the first pass's latents, enlarged, noised and sampled again."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +15,16 @@ from torch.nn import functional
 from .effects import Effects
 from .encode import Texts, encode_texts, model_calls
 from .guidance import Guidance
-from .guided import Lead
+from .guided import Lead, Stopped
 from .noise import SCALE
 from .pictures.resize import STRETCH, resized
+from .pictures.upscale import Tick
 from .pixels import from_bytes
 from .plan import Batch, HiresPass, Txt2ImgPlan
 from .prompt.editing import Timing
 from .sample import Pass, sample
 from .shown import is_inpainting, shown_nothing, shown_picture
-from .steps import Decode, EncodeImage, Stepping, Use
+from .steps import Decode, EncodeImage, Offload, Stepping, Use
 from .upscalers import LATENT_UPSCALERS
 from .watch import Watch
 
@@ -38,13 +41,15 @@ def second_pass(
     effects: Effects,
 ) -> Stepping[Tensor]:
     """Latents of the enlarged pictures, on the model of the pass, which stays in use."""
-    if hires.upscaler in LATENT_UPSCALERS:
+    latent = isinstance(hires.upscaler, str) and hires.upscaler in LATENT_UPSCALERS
+    if latent:
         enlarged = _enlarged(latents, hires)
     else:
-        bigger = _enlarged_pixels((yield Decode(latents, plan.vae_methods.decode)), hires)
+        pixels = yield Decode(latents, plan.vae_methods.decode)
+        bigger = yield Offload(partial(_enlarged_pixels, pixels, hires, watch))
     traits = yield Use(plan.wearing(hires.model, hires.networks, batch.start))
     effects.notes |= dict.fromkeys(traits.notes)
-    if hires.upscaler not in LATENT_UPSCALERS:
+    if not latent:
         enlarged = yield EncodeImage(from_bytes(bigger), plan.vae_methods.encode)
     if not hires.denoising:
         return enlarged
@@ -96,14 +101,31 @@ def _shown(enlarged: Tensor, plan: Txt2ImgPlan, traits: "ModelTraits") -> Steppi
     return (yield from shown_picture(from_bytes(pixels), None, weight, methods.encode, traits))
 
 
-def _enlarged_pixels(pixels: NDArray[np.uint8], hires: HiresPass) -> NDArray[np.uint8]:
-    """The first pass's pictures at the target size."""
-    size = hires.width, hires.height
-    images = (resized(Image.fromarray(each), STRETCH, *size, hires.upscaler) for each in pixels)
+def _enlarged_pixels(
+    pixels: NDArray[np.uint8], hires: HiresPass, watch: Watch
+) -> NDArray[np.uint8]:
+    """The first pass's pictures at the target size. Raises `Stopped` when the job is to stop."""
+    upscaler, size = hires.upscaler, (hires.width, hires.height)
+    if not isinstance(upscaler, str):
+        upscaler = _stoppable(upscaler, watch)
+    images = (resized(Image.fromarray(each), STRETCH, *size, upscaler) for each in pixels)
     return np.stack([np.asarray(image) for image in images])
 
 
+def _stoppable(
+    model: Callable[[Image.Image, Tick], Image.Image], watch: Watch
+) -> Callable[[Image.Image, Tick], Image.Image]:
+    """The model, which looks at every tile whether the job is to stop."""
+
+    def look(share: float) -> None:
+        if watch.stopping or watch.cancelled:
+            raise Stopped
+
+    return lambda image, tick: model(image, look)
+
+
 def _enlarged(latents: Tensor, hires: HiresPass) -> Tensor:
+    assert isinstance(hires.upscaler, str)
     mode, antialias = LATENT_UPSCALERS[hires.upscaler]
     size = (hires.height // SCALE, hires.width // SCALE)
     big: Tensor = functional.interpolate(latents, size=size, mode=mode, antialias=antialias)

@@ -1,6 +1,6 @@
 """What one generation is asked to do, resolved: no option is looked up after this."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ from models.choice import ModelChoice
 from models.networks.files import NetworkUse
 
 from .pictures.prepared import Prepared
+from .pictures.upscale import Upscaler
 from .tables import TableRule
 
 NoiseSource = Literal["CPU", "GPU", "NV"]
@@ -138,13 +139,14 @@ class HiresPass:
     `crop` is what is kept of that, centred. `steps` are run at the end of a schedule so long that
     they take `denoising` of it (`denoising` 0: none; the picture is only enlarged). `model` is the
     checkpoint it runs on, `networks` those of its own prompts, one entry an image. With
-    `keep_first` the first pass's pictures are kept beside the others.
+    `keep_first` the first pass's pictures are kept beside the others. `upscaler` may be the name of
+    a latent one too.
     """
 
     width: int
     height: int
     crop: tuple[int, int]
-    upscaler: str
+    upscaler: Upscaler
     denoising: float
     steps: int
     sampler: SamplerSpec
@@ -173,7 +175,8 @@ class Plan:
 
     `prompts`, `negative_prompts`, `seeds` and `networks` have one entry an image (`networks` may be
     empty: none at all); a batch wears the networks of its first image, as in the reference.
-    `extra_noise` is added to latents that a pass begins with.
+    `extra_noise` is added to latents that a pass begins with. `before_batch` is called on another
+    thread with the number of the batch that is drawn next, and gives notes for the reply.
     """
 
     model: ModelChoice
@@ -190,6 +193,7 @@ class Plan:
     refiner: Refining | None = None
     vae_methods: VaeMethods = VaeMethods()
     extra_noise: float = 0.0
+    before_batch: Callable[[int], Sequence[str]] | None = None
 
     @property
     def batch_count(self) -> int:

@@ -24,6 +24,14 @@ class Order:
     future: "Future[Generated]"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Away:
+    """Work of a job that is done on another thread, or was."""
+
+    run: "Run"
+    work: "Future[Any]"
+
+
 class Run:
     """A job under way: its generation, and the step it waits on."""
 
@@ -34,6 +42,8 @@ class Run:
         self.pending: Step | None = None
         #: the model that it runs on, which may have made place for another since
         self.on: ModelChoice | None = None
+        #: the work that it waits for, while others go on
+        self.away: Away | None = None
         self._future = order.future
         self._generation = order.begin()
 
@@ -51,6 +61,17 @@ class Run:
         """Give the generation its answer and take the next step; ends the job at its return."""
         self.on = self.wants or self.on
         self._go_on(partial(self._generation.send, answer))
+
+    def back(self, away: Away) -> None:
+        """Go on with what came of the work; it is for nothing where the job has ended since."""
+        if self.away is not away:
+            return
+        self.away = None
+        error = away.work.exception()
+        if error is None:
+            self.advance(away.work.result())
+        elif isinstance(error, Exception):
+            self.stop(error)
 
     def stop(self, reason: Exception) -> None:
         """Raise `reason` in the generation in place of an answer; it goes on or ends."""
@@ -70,5 +91,5 @@ class Run:
         self._future.set_exception(error)
 
     def _end(self) -> None:
-        self.pending = None
+        self.pending = self.away = None
         self.watch.denoised = self.watch.looked_at = None

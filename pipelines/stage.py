@@ -29,6 +29,11 @@ class Stage:
         assert self._checkpoint is not None, "a step came before the model it runs on"
         return self._checkpoint
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in use: those there are have not come to their model yet."""
+        return self._choice is None
+
     def holds(self, choice: ModelChoice | None) -> bool:
         """Whether `choice` is what is in use."""
         return choice is not None and self._choice is not None and self._choice.key == choice.key
@@ -50,7 +55,10 @@ class Stage:
 
 
 def whose_turn(runs: Sequence[Run]) -> Run | None:
-    """Whose wish for another model is to be met: the oldest's, once nobody can go on without."""
-    alive = [run for run in runs if run.pending is not None]
+    """Whose wish for another model is to be met: the oldest's, once nobody can go on without.
+
+    One that is away and has not come to its first model yet keeps none from theirs.
+    """
+    alive = [run for run in runs if run.pending is not None and (run.on or not run.away)]
     stuck = bool(alive) and all(run.wants is not None for run in alive)
     return alive[0] if stuck else None

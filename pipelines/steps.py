@@ -1,6 +1,6 @@
 """The few device operations a generation can ask for, and the types of the generators that ask."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -96,7 +96,17 @@ class Use:
     choice: "ModelChoice"
 
 
-Step = Predict | Encode | Decode | EncodeImage | Use
+@dataclass(frozen=True, slots=True, eq=False)
+class Offload:
+    """Ask for work that is not the device thread's: others go on meanwhile. Answer: its result.
+
+    What it raises is raised in the generation.
+    """
+
+    work: "Callable[[], Any]"
+
+
+Step = Predict | Encode | Decode | EncodeImage | Use | Offload
 
 Result = TypeVar("Result")
 #: A sampler under way: yields `Denoise` or its kin, receives latents, returns latents.

@@ -2,38 +2,89 @@
 
 import html
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from PIL import Image, PngImagePlugin
 
+from extensions.registry import NO_HOOKS, Hooks
 from pipelines.pictures.upscale import Upscaler, enlarge
 from pipelines.watch import Watch
 
 from . import imagecodec, infotext
 from .errors import ApiError
 from .imagecodec import Encoding
+from .names import CODEFORMER, GFPGAN
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .schemas.limits import MAX_PIXELS
 from .tools import Restorer, Tools
 
-GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
 MAX_TOTAL_PIXELS = 2**29
 """Pixels that all pictures of one reply may have together."""
 
+SHARES = 100
+"""Parts that the work on one picture is counted in."""
+
 _KEY = "postprocessing"
+_WARNING = "Extension warning"
 _NONE = "None"
 _TO_SIZE = 1
 _MODES = ("RGB", "RGBA")
+_UPSCALE = "Upscale"
+
+
+class _Stopped(Exception):
+    """The picture under way is not to be finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be done to every picture, with what, and under which settings."""
+
+    request: ExtrasRequest
+    tools: Tools
+    options: Options
+    hooks: Hooks = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """Pictures in base64, and what was done to the last of them as a paragraph of HTML."""
+    """Pictures in base64, what was done to the last of them as a paragraph of HTML, and what could
+    not be done.
+    """
 
     images: list[str]
     html_info: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Work:
+    """One picture's work: `done` is what its infotext tells, `parts` are the steps it takes."""
+
+    watch: Watch
+    parts: int
+    part: int = 0
+    reached: int = 0
+    done: dict[str, object] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def tick(self, share: float) -> None:
+        """`share` of the step under way is done, 0 to 1. Raises `_Stopped` for a job told to stop.
+
+        A model that runs twice tells of each run; the whole does not go back.
+        """
+        if self.watch.stopping or self.watch.cancelled:
+            raise _Stopped
+        share = min(max(share, 0.0), 1.0)
+        self.reached = max(self.reached, int(SHARES * (self.part + share) / max(self.parts, 1)))
+        self.watch.stepped(self.reached, None)
+
+    def next(self) -> None:
+        """A step is done."""
+        self.part += 1
+        self.tick(0.0)
 
 
 def check(request: ExtrasRequest, tools: Tools) -> tuple[str, ...]:
@@ -58,53 +109,85 @@ def check(request: ExtrasRequest, tools: Tools) -> tuple[str, ...]:
     )
 
 
-def finish(
-    pictures: Iterable[str], request: ExtrasRequest, tools: Tools, options: Options, watch: Watch
-) -> Finished:
+def check_sizes(pictures: Sequence[str], request: ExtrasRequest) -> None:
+    """Refuse what would become too large, by the headers of base64 pictures.
+
+    Raises `ApiError`, and `BadImage` and `RemoteImage` for what is no picture.
+    """
+    total = 0
+    for picture in pictures:
+        width, height = imagecodec.size(picture)
+        if request.upscaler_1 != _NONE:
+            width, height = _grown(width, height, request)
+        total += width * height
+    _check_total(total)
+
+
+def finish(pictures: Sequence[str], order: Order, watch: Watch) -> Finished:
     """Work on base64 pictures one by one, until the job of `watch` is told to stop.
 
-    Raises `BadImage` and `RemoteImage` for what is no picture, `BadImageFormat`, and `ApiError` for
-    a result too large. `request` has passed `check`.
+    A picture that is skipped is left out. The request has passed `check`, the pictures
+    `check_sizes`.
+
+    Raises:
+        BadImage, RemoteImage: what is sent is no picture.
+        BadImageFormat: the settings name a format that is not written.
+        ApiError: a result too large.
     """
-    encoding = Encoding(
-        format=options.samples_format,
-        quality=options.jpeg_quality,
-        lossless=options.webp_lossless,
-    )
     images: list[str] = []
+    warnings: dict[str, None] = {}
     told, total = "", 0
     for number, picture in enumerate(pictures):
-        if watch.stopping or watch.cancelled:
+        if watch.interrupted or watch.cancelled:
             break
         watch.begin_batch(number)
+        watch.begin_pass(SHARES)
         image = imagecodec.decode(picture)
         kept = imagecodec.metadata(picture)[1] if image.info else {}
-        done: dict[str, object] = {}
-        result = _processed(image, request, tools, done)
+        steps = tuple(_steps(order))
+        work = _Work(watch=watch, parts=len(steps))
+        try:
+            result = _processed(image, steps, work)
+        except _Stopped:
+            continue
         total += result.width * result.height
-        if total > MAX_TOTAL_PIXELS:
-            raise ApiError(422, f"the pictures have more than {MAX_TOTAL_PIXELS} pixels in all")
-        told = infotext.write("", "", done)
-        notes = {**kept, _KEY: told} if options.enable_pnginfo else {}
-        images.append(imagecodec.to_base64(_encoded(result, notes, encoding)))
+        _check_total(total)
+        warnings |= dict.fromkeys(work.warnings)
+        told = infotext.write("", "", work.done | {_WARNING: "; ".join(work.warnings) or None})
+        images.append(imagecodec.to_base64(_encoded(result, {**kept, _KEY: told}, order.options)))
         watch.end_pass()
-    return Finished(images=images, html_info=_paragraph(told))
+    return Finished(images=images, html_info=_paragraph(told), warnings=tuple(warnings))
 
 
-def _processed(
-    image: Image.Image, request: ExtrasRequest, tools: Tools, done: dict[str, object]
-) -> Image.Image:
-    """The picture after all that was asked for; what that was goes to `done`."""
+_Step = Callable[[Image.Image, _Work], Image.Image]
+
+
+def _processed(image: Image.Image, steps: Sequence[_Step], work: _Work) -> Image.Image:
+    """The picture after all that was asked for."""
     if image.mode not in _MODES:
         image = image.convert("RGB")
-    if request.upscaler_1 != _NONE:
-        image = _upscaled(image, request, tools, done)
-    for name, visibility, numbers in _restorations(request):
-        if visibility:
-            if name in tools.restorers:
-                image = _restored(image, tools.restorers[name], visibility, request)
-            done.update({f"{name} {key}": round(value, 3) for key, value in numbers.items()})
+    work.tick(0.0)
+    for step in steps:
+        image = step(image, work)
+        work.next()
     return image
+
+
+def _steps(order: Order) -> Iterator[_Step]:
+    """What is done, in the order that settings give; extensions come last."""
+    request, options = order.request, order.options
+    named: dict[str, _Step] = {}
+    if request.upscaler_1 != _NONE:
+        named[_UPSCALE] = lambda image, work: _upscaled(image, order, work)
+    for name, visibility, _ in _restorations(request):
+        if visibility:
+            named[name] = _restoration(name, order)
+    wanted = [each for each in options.postprocessing_operation_order if each in named]
+    for name in dict.fromkeys((*wanted, *named)):
+        if name not in options.postprocessing_disable_in_extras:
+            yield named[name]
+    if order.hooks is not NO_HOOKS:
+        yield lambda image, work: _hooked(image, order.hooks, work)
 
 
 def _restorations(request: ExtrasRequest) -> Iterator[tuple[str, float, Mapping[str, float]]]:
@@ -114,70 +197,59 @@ def _restorations(request: ExtrasRequest) -> Iterator[tuple[str, float, Mapping[
     yield CODEFORMER, request.codeformer_visibility, numbers
 
 
-def _restored(
-    image: Image.Image, restorer: Restorer, visibility: float, request: ExtrasRequest
-) -> Image.Image:
-    plain = image.convert("RGB")
-    return Image.blend(plain, restorer(plain, request.codeformer_weight), visibility)
+def _restoration(name: str, order: Order) -> _Step:
+    """The step of a face restorer; one that is not here, or fails, leaves the picture as it is."""
+    request, restorer = order.request, order.tools.restorers.get(name)
+    visibility, numbers = next(
+        (each, numbers) for known, each, numbers in _restorations(request) if known == name
+    )
+
+    def restore(image: Image.Image, work: _Work) -> Image.Image:
+        image = image.convert("RGB")
+        if restorer is not None:
+            guarded = NO_HOOKS.after(
+                name, lambda plain: _blended(plain, restorer, visibility, request.codeformer_weight)
+            )
+            image, failures = guarded.finish(image)
+            work.warnings += failures
+        work.done |= {f"{name} {key}": round(value, 3) for key, value in numbers.items()}
+        return image
+
+    return restore
 
 
-def _upscaled(
-    image: Image.Image, request: ExtrasRequest, tools: Tools, done: dict[str, object]
+def _blended(
+    image: Image.Image, restorer: Restorer, visibility: float, weight: float
 ) -> Image.Image:
-    result = _upscaled_by(image, request, tools.upscalers[request.upscaler_1], done)
-    done["Postprocess upscaler"] = request.upscaler_1
+    return Image.blend(image, restorer(image, weight), visibility)
+
+
+def _hooked(image: Image.Image, hooks: Hooks, work: _Work) -> Image.Image:
+    """The picture after the extensions that the job names."""
+    image, failures = hooks.finish(image)
+    work.warnings += failures
+    return image
+
+
+def _upscaled(image: Image.Image, order: Order, work: _Work) -> Image.Image:
+    request, upscalers = order.request, order.tools.upscalers
     visibility = request.extras_upscaler_2_visibility
-    if request.upscaler_2 != _NONE and visibility:
-        second = _upscaled_by(image, request, tools.upscalers[request.upscaler_2], done)
-        result = Image.blend(result, second.convert(result.mode), visibility)
-        done["Postprocess upscaler 2"] = request.upscaler_2
-    return result
+    twice = request.upscaler_2 != _NONE and visibility > 0
+    runs = 2 if twice else 1
 
+    def tick(share: float) -> None:
+        work.tick(share / runs)
 
-def _upscaled_by(
-    image: Image.Image, request: ExtrasRequest, upscaler: Upscaler, done: dict[str, object]
-) -> Image.Image:
-    """Enlarge by a factor, or until a size is covered, and then cut to that size if asked."""
-    if request.resize_mode != _TO_SIZE:
-        done["Postprocess upscale by"] = request.upscaling_resize
-        return _enlarged(image, request.upscaling_resize, upscaler)
-    width, height = request.upscaling_resize_w, request.upscaling_resize_h
-    done["Postprocess upscale to"] = f"{width}x{height}"
-    result = _enlarged(image, max(width / image.width, height / image.height), upscaler)
-    if not request.upscaling_crop:
-        return result
-    done["Postprocess crop to"] = f"{width}x{height}"
-    canvas = Image.new("RGB", (width, height))
-    canvas.paste(result, (width // 2 - result.width // 2, height // 2 - result.height // 2))
-    return canvas
-
-
-def _enlarged(image: Image.Image, scale: float, upscaler: Upscaler) -> Image.Image:
-    width, height = image.width * scale, image.height * scale
-    if width * height > MAX_PIXELS:
-        raise ApiError(
-            422,
-            f"a picture of {image.width}x{image.height} enlarged {scale:g} times has "
-            f"{width * height:.0f} pixels; allowed are at most {MAX_PIXELS}",
+    result = _upscaled_by(image, request, upscalers[request.upscaler_1], work, tick)
+    work.done["Postprocess upscaler"] = request.upscaler_1
+    if twice:
+        second = _upscaled_by(
+            image,
+            request,
+            upscalers[request.upscaler_2],
+            work,
+            lambda share: work.tick((1 + share) / runs),
         )
-    return enlarge(image, scale, upscaler)
-
-
-def _encoded(image: Image.Image, notes: Mapping[str, object], encoding: Encoding) -> bytes:
-    """The picture as a file, with its notes where the format has room for all of them."""
-    if encoding.format.lower() != "png":
-        parameters = notes.get("parameters")
-        return imagecodec.encode(image, str(parameters) if parameters else None, encoding)
-    text = PngImagePlugin.PngInfo()
-    for key, value in notes.items():
-        if isinstance(value, str):
-            text.add_text(key, value)
-    # a colour that the old picture showed through; in the new one it may stand anywhere
-    image.info.pop("transparency", None)
-    file = io.BytesIO()
-    image.save(file, "PNG", pnginfo=text)
-    return file.getvalue()
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
+        result = Image.blend(result, second.convert(result.mode), visibility)
+        work.done["Postprocess upscaler 2"] = request.upscaler_2
+    return result

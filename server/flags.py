@@ -157,7 +157,7 @@ _MODEL = (
         kind=Kind.WORDS,
         default=(),
         group=MODEL,
-        help="parts to run on the CPU: all, or any of sd, esrgan, ...",
+        help="parts to run on the CPU: all, or any of sd, esrgan, swinir, gfpgan, codeformer, ...",
     ),
     _text("--device-id", MODEL, "number of the GPU to use"),
     _switch("--no-hashing", MODEL, "do not compute the sha256 of checkpoints"),

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from models.library import Library
 from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
-from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
+from pipelines.pictures.upscale import Upscaler
+from pipelines.upscalers import LATENT_UPSCALERS
 
 from .choosing import merging, other_checkpoint
 from .errors import ApiError
@@ -33,9 +34,12 @@ def hires_pass(
     library: Library,
     styles: Mapping[str, Style],
     wardrobe: Wardrobe,
+    upscalers: Mapping[str, Upscaler],
     extra: dict[str, object],
 ) -> HiresPass:
     """The second pass after `first`; its infotext parameters go to `extra`, in the wire's order.
+
+    `upscalers` are those of decoded pictures.
 
     Raises `ApiError` for an unknown upscaler or checkpoint.
     """
@@ -66,7 +70,7 @@ def hires_pass(
         width=size[0],
         height=size[1],
         crop=crop,
-        upscaler=_upscaler(request.hr_upscaler),
+        upscaler=_upscaler(request.hr_upscaler, upscalers),
         denoising=denoising,
         steps=steps,
         sampler=sampler,
@@ -144,12 +148,13 @@ def _target(
     return (height * first.width // first.height, height), (width, height)
 
 
-def _upscaler(name: str | None) -> str:
-    known = [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]
+def _upscaler(name: str | None, upscalers: Mapping[str, Upscaler]) -> Upscaler:
     named = name or ""
     wanted = "Latent" if named in _INHERIT else _SPELLINGS.get(named, named)
-    if wanted not in known:
-        fault = f"could not find upscaler named {name}"
-        detail = f"{fault}; known: {', '.join(known)}"
-        raise ApiError(500, detail, error="Exception", errors=fault)
-    return wanted
+    if wanted in LATENT_UPSCALERS:
+        return wanted
+    if wanted in upscalers:
+        return upscalers[wanted]
+    fault = f"could not find upscaler named {name}"
+    detail = f"{fault}; known: {', '.join((*LATENT_UPSCALERS, *upscalers))}"
+    raise ApiError(500, detail, error="Exception", errors=fault)

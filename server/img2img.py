@@ -11,13 +11,14 @@ from pipelines.pictures.colors import to_lab
 from pipelines.pictures.prepare import flattened, prepare
 from pipelines.pictures.prepared import Fitting, MaskUse, Prepared
 from pipelines.pictures.soft import SoftInpainting
-from pipelines.upscalers import PIXEL_UPSCALERS
+from pipelines.pictures.upscale import Upscaler
 
 from .errors import ApiError
 from .imagecodec import BadImage, decode
 from .options import Options
 from .schemas.img2img import Img2ImgRequest
 from .soft_inpainting import soft_inpainting
+from .tools import PLAIN
 
 _MAX_PIXELS = 2**27
 """Pixels that the init pictures of one request may have together."""
@@ -66,10 +67,12 @@ def img2img_asked(
     options: Options,
     extra: dict[str, object],
     pictures: InitPictures | None = None,
+    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
 ) -> Img2ImgAsked:
     """Read, fit and mask the init pictures; what infotexts say of that goes to `extra`, in order.
 
-    `pictures` take the place of the request's own. This works on pictures: call it in a thread.
+    `pictures` take the place of the request's own; one of `upscalers` enlarges them where the
+    setting says so. This works on pictures: call it in a thread.
 
     Raises:
         ApiError: no init pictures, more of them than the batch has images, or bad numbers.
@@ -82,7 +85,7 @@ def img2img_asked(
     soft = None
     if pictures.mask is not None:
         soft = soft_inpainting(request.alwayson_scripts, extra)
-    upscaler, warnings = _upscaler(options)
+    upscaler, warnings = _upscaler(options, upscalers)
     fitting = Fitting(
         width=request.width,
         height=request.height,
@@ -168,11 +171,13 @@ def _fixable(request: Img2ImgRequest) -> bool:
     return denoising > 0
 
 
-def _upscaler(options: Options) -> tuple[str, tuple[str, ...]]:
+def _upscaler(
+    options: Options, upscalers: Mapping[str, Upscaler]
+) -> tuple[Upscaler, tuple[str, ...]]:
     """What enlarges init pictures, and a warning where the name is not known."""
     name = options.upscaler_for_img2img or "None"
-    if name in PIXEL_UPSCALERS:
-        return name, ()
+    if name in upscalers:
+        return upscalers[name], ()
     return "None", (f"unknown upscaler_for_img2img {name!r}: used Lanczos",)
 
 

@@ -26,7 +26,7 @@ from models.captioning.files import (
     find_blip,
     find_tagger,
 )
-from models.captioning.onnx import NoOnnxruntime
+from models.onnx import NoOnnxruntime
 from models.captioning.tagger import Tagger, open_tagger
 from models.captioning.wording import BadWording, Wording
 from models.errors import CheckpointError

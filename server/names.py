@@ -6,14 +6,22 @@ from extensions.wanted import Names
 from models.library import Library
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import SCHEDULES
-from pipelines.upscalers import PIXEL_UPSCALERS
+
+from .tools import PLAIN, Tools
+
+GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
+RESTORERS = (CODEFORMER, GFPGAN)
+"""Restorers of faces that may be named, with or without their weights."""
 
 
-def names(library: Library) -> Names:
-    """The names of upscalers, samplers, schedulers, checkpoints (their titles) and VAEs."""
+def names(library: Library, tools: Tools = PLAIN) -> Names:
+    """The names of upscalers that are here, face restorers, samplers, schedulers, checkpoints and
+    VAEs; a checkpoint's is its title.
+    """
     return MappingProxyType(
         {
-            "upscalers": tuple(PIXEL_UPSCALERS),
+            "upscalers": tuple(tools.upscalers),
+            "restorers": RESTORERS,
             "samplers": tuple(sampler.name for sampler in SAMPLERS),
             "schedulers": tuple(schedule.label for schedule in SCHEDULES),
             "checkpoints": tuple(info.title for info in library.checkpoints.checkpoints()),

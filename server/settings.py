@@ -136,10 +136,17 @@ class Settings:
 
     @property
     def torch_device(self) -> str:
-        """`cpu`, `cuda`, `cuda:N`, or `auto`: the GPU where there is one."""
+        """The device of the models that paint, as `device_for` has it."""
+        return self.device_for("sd")
+
+    def device_for(self, part: str) -> str:
+        """`cpu`, `cuda`, `cuda:N`, or `auto`: the GPU where there is one.
+
+        `part` is a name that `--use-cpu` may list: "sd", "esrgan", "gfpgan", ...
+        """
         if self.device is not None:
             return self.device
-        if {"all", "sd"} & set(self.use_cpu):
+        if {"all", part} & set(self.use_cpu):
             return "cpu"
         return "auto" if self.device_id is None else f"cuda:{self.device_id}"
 
@@ -280,7 +287,9 @@ def _add(target: argparse._ActionsContainer, flag: Flag, *, help_text: str) -> N
                 name, dest=dest, type=_path, action="append", metavar="PATH", help=help_text
             )
         case Kind.WORDS:
-            target.add_argument(name, dest=dest, nargs="+", metavar="PART", help=help_text)
+            target.add_argument(
+                name, dest=dest, nargs="+", type=str.lower, metavar="PART", help=help_text
+            )
         case Kind.TEXT:
             metavar = None if choices else "TEXT"
             target.add_argument(name, dest=dest, choices=choices, metavar=metavar, help=help_text)

@@ -24,6 +24,7 @@ from pipelines.plan import (
     Seeds,
     Txt2ImgPlan,
 )
+from pipelines.pictures.upscale import Upscaler
 from pipelines.prompt.networks import lora_hashes
 
 from .choosing import merging, model_choice, refining, told_ignored, with_default_lora
@@ -36,6 +37,7 @@ from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .styles import Style
+from .tools import PLAIN
 from .vae_methods import vae_methods
 from .wardrobe import Wardrobe
 
@@ -72,10 +74,12 @@ def txt2img(
     library: Library,
     styles: Mapping[str, Style] = MappingProxyType({}),
     wardrobe: Wardrobe | None = None,
+    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
 ) -> Translated:
     """The plan of a txt2img request under `options` (its overrides included).
 
-    A script hands the `wardrobe` of its request from generation to generation.
+    A script hands the `wardrobe` of its request from generation to generation. `upscalers` are
+    those of decoded pictures, by name.
 
     Raises `ApiError` for what cannot be done at all.
     """
@@ -88,7 +92,9 @@ def txt2img(
     plan = Txt2ImgPlan(**common.fields, width=width, height=height, batch_size=request.batch_size)
     first: dict[str, object] = {}
     if request.enable_hr:
-        hires = hires_pass(request, common.options, plan, library, styles, wardrobe, first)
+        hires = hires_pass(
+            request, common.options, plan, library, styles, wardrobe, upscalers, first
+        )
         plan = replace(plan, hires=hires)
     return _translated(common, plan, library, first, wardrobe)
 
@@ -100,16 +106,17 @@ def img2img(
     styles: Mapping[str, Style] = MappingProxyType({}),
     pictures: InitPictures | None = None,
     wardrobe: Wardrobe | None = None,
+    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
 ) -> Translated:
     """The plan of an img2img request under `options` (its overrides included).
 
-    `pictures` take the place of those in the request; `wardrobe` as in `txt2img`.
+    `pictures` take the place of those in the request; `wardrobe` and `upscalers` as in `txt2img`.
 
     Raises `ApiError` for what cannot be done at all, and `BadImage` for pictures that are none.
     """
     overridden, ignored = options.with_overrides(request.override_settings or {})
     first: dict[str, object] = {}
-    asked = img2img_asked(request, overridden, first, pictures)
+    asked = img2img_asked(request, overridden, first, pictures, upscalers)
     wardrobe = wardrobe or Wardrobe(library.networks)
     common = _common(request, overridden, options, library, styles, asked.batch_size, wardrobe)
     unknown = told_ignored(ignored, strict=overridden.darkroom_strict_overrides)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ..onnx import OnnxModel
 from .files import SELECTED_TAGS, TaggerFiles, read_text
-from .onnx import OnnxModel
 
 _RATING = "9"
 _RATING_PREFIX = "rating:"

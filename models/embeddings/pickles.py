@@ -44,17 +44,17 @@ class ParameterTable:
 KNOWN_CLASSES = ((ParameterTable, "torch.nn.modules.container.ParameterDict"),)
 
 
-def unpickle(content: bytes) -> object:
+def unpickle(content: bytes, longest: int = MAX_PICKLE_BYTES) -> object:
     """Read what torch.save wrote, tensors on the CPU. Raises BadPickle.
 
     A ParameterDict becomes a `ParameterTable`; everything else but tensors, storages and plain
-    values is refused.
+    values is refused, and so are pickles of more than `longest` bytes beside those of tensors.
     """
     try:
         if content.startswith(ZIP_START):
-            _check_archive(content)
+            _check_archive(content, longest)
         else:
-            _check_old(content)
+            _check_old(content, longest)
         with torch.serialization.safe_globals(list(KNOWN_CLASSES)):
             loaded: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -64,19 +64,19 @@ def unpickle(content: bytes) -> object:
     return loaded
 
 
-def _check_archive(content: bytes) -> None:
+def _check_archive(content: bytes, longest: int) -> None:
     """Refuse what would unpack to more than is there; torch itself stores without compression."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
     if sum(entry.file_size for entry in entries) > len(content):
         raise BadPickle("the archive is compressed, as torch's never are")
-    if any(e.file_size > MAX_PICKLE_BYTES for e in entries if e.filename.endswith("data.pkl")):
-        raise BadPickle(f"the pickle is longer than {MAX_PICKLE_BYTES} bytes")
+    if any(e.file_size > longest for e in entries if e.filename.endswith("data.pkl")):
+        raise BadPickle(f"the pickle is longer than {longest} bytes")
 
 
-def _check_old(content: bytes) -> None:
+def _check_old(content: bytes, longest: int) -> None:
     stream = io.BytesIO(content)
     for _ in range(OLD_PICKLES):
         for _ in pickletools.genops(stream):
-            if stream.tell() > MAX_PICKLE_BYTES:
-                raise BadPickle(f"the pickle is longer than {MAX_PICKLE_BYTES} bytes")
+            if stream.tell() > longest:
+                raise BadPickle(f"the pickle is longer than {longest} bytes")

@@ -7,7 +7,10 @@ from PIL import Image
 from ..upscalers import PIXEL_UPSCALERS
 from .errors import BadPicture
 
-Upscaler = str | Callable[[Image.Image], Image.Image]
+Tick = Callable[[float], None]
+"""Told of the share that is done, from 0 to 1; what it raises ends the work."""
+
+Upscaler = str | Callable[[Image.Image, Tick], Image.Image]
 """A name of `PIXEL_UPSCALERS`, or a model: one call enlarges by the model's own factor."""
 
 MAX_PIXELS = 2**27
@@ -18,7 +21,13 @@ _STEP = 8
 _TRIES = 3
 
 
-def enlarge(image: Image.Image, scale: float, upscaler: Upscaler) -> Image.Image:
+def unwatched(share: float) -> None:
+    """The tick of work that nobody looks at."""
+
+
+def enlarge(
+    image: Image.Image, scale: float, upscaler: Upscaler, tick: Tick = unwatched
+) -> Image.Image:
     """The picture at `scale` times its size, each side rounded down to a multiple of 8.
 
     The upscaler runs until that size is reached, three times at most; Lanczos fits what is left.
@@ -34,7 +43,7 @@ def enlarge(image: Image.Image, scale: float, upscaler: Upscaler) -> Image.Image
             f"a picture of {image.width}x{image.height} enlarged {scale:g} times: allowed are "
             f"{MAX_PIXELS} pixels"
         )
-    once = _once(upscaler, scale)
+    once = _once(upscaler, scale, tick)
     for _ in range(_TRIES):
         if scale != 1 and image.width >= wanted[0] and image.height >= wanted[1]:
             break
@@ -65,9 +74,9 @@ def _rounded(side: float) -> int:
     return max(int(side // _STEP) * _STEP, _STEP)
 
 
-def _once(upscaler: Upscaler, scale: float) -> Callable[[Image.Image], Image.Image]:
+def _once(upscaler: Upscaler, scale: float, tick: Tick) -> Callable[[Image.Image], Image.Image]:
     if not isinstance(upscaler, str):
-        return upscaler
+        return lambda image: upscaler(image, tick)
     if upscaler == NONE:
         return lambda image: image
     resampling = PIXEL_UPSCALERS[upscaler]

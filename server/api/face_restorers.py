@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from ..extras import CODEFORMER, GFPGAN
+from ..names import RESTORERS
 from ..schemas.tools import FaceRestorerItem
 
 router = APIRouter()
@@ -11,4 +11,4 @@ router = APIRouter()
 @router.get("/sdapi/v1/face-restorers", response_model=list[FaceRestorerItem])
 async def get_face_restorers() -> list[FaceRestorerItem]:
     """Both, with or without their weights: where these are missing, replies say so."""
-    return [FaceRestorerItem(name=name) for name in (CODEFORMER, GFPGAN)]
+    return [FaceRestorerItem(name=name) for name in RESTORERS]

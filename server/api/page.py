@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from extensions.registry import scripts
 from extensions.wanted import Mode
-from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
+from pipelines.upscalers import LATENT_UPSCALERS
 
 from ..schemas.diagnostics import PageComponent, PageProps, PageReply
 from ..services import ServicesDep
@@ -18,14 +18,15 @@ GRADIO = "3.41.2"
 @router.get("/config", response_model=PageReply)
 async def get_page(services: ServicesDep) -> PageReply:
     """The controls of webui's page that clients read names from, and no others."""
+    upscalers = list(services.tools.upscalers)
     loras = [info.name for info in services.library.networks.networks()]
     choices = (
         # AIYA takes "" out of the list without asking whether it is there
         ("setting_sd_lora", ["", "None", *loras]),
         ("setting_sd_hypernetwork", ["None"]),
-        ("txt2img_hr_upscaler", [*LATENT_UPSCALERS, *PIXEL_UPSCALERS]),
-        ("extras_upscaler_1", list(PIXEL_UPSCALERS)),
-        ("extras_upscaler_2", list(PIXEL_UPSCALERS)),
+        ("txt2img_hr_upscaler", [*LATENT_UPSCALERS, *upscalers]),
+        ("extras_upscaler_1", upscalers),
+        ("extras_upscaler_2", upscalers),
         ("script_list", _titles("txt2img")),
         ("script_list", _titles("img2img")),
     )

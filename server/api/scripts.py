@@ -34,7 +34,7 @@ def _titles(mode: Mode) -> list[str]:
 
 
 def _infos(mode: Mode, services: ServicesDep) -> list[ScriptInfo]:
-    there = names(services.library)
+    there = names(services.library, services.tools)
     own = [
         _info(each.title.lower(), each.run is None, mode, describe(each, mode, there))
         for each in (*scripts(mode), *always_on(mode))

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pipelines.effects import Effects
 from pipelines.hires import _enlarged, second_pass
+from pipelines.pictures.upscale import Upscaler
 from pipelines.plan import GuidanceSpec, HiresPass, SamplerSpec, Txt2ImgPlan, VaeMethods
-from pipelines.steps import Decode, Encode, EncodeImage, Predict, Step, Use
+from pipelines.steps import Decode, Encode, EncodeImage, Offload, Predict, Step, Use
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 from pipelines.watch import Watch
 
@@ -19,7 +20,7 @@ from .toy import ToyCheckpoint, answer, choice, plan, spec
 
 
 def hires_pass(
-    upscaler: str, width: int, height: int, crop: tuple[int, int] | None = None, **more: Any
+    upscaler: Upscaler, width: int, height: int, crop: tuple[int, int] | None = None, **more: Any
 ) -> HiresPass:
     return HiresPass(
         width=width,
@@ -79,9 +80,10 @@ def steps_of(wanted: HiresPass, latents: Tensor, pixels: Any, **more: Any) -> li
 def test_pixels_are_decoded_enlarged_and_encoded(upscaler: str) -> None:
     checks = np.zeros((1, 64, 64, 3), np.uint8)
     checks[:, :, 32:] = 200
-    asked, used, encode, *_ = steps_of(hires_pass(upscaler, 96, 64), RAMP, checks)
+    asked, away, used, encode, *_ = steps_of(hires_pass(upscaler, 96, 64), RAMP, checks)
     assert isinstance(asked, Decode)
     assert asked.latents is RAMP
+    assert isinstance(away, Offload)
     assert isinstance(used, Use)
     assert isinstance(encode, EncodeImage)
     # in [-1, 1], where bytes are 0 to 255

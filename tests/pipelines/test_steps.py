@@ -14,6 +14,7 @@ from pipelines.steps import (
     DenoiseApart,
     Encode,
     EncodeImage,
+    Offload,
     Predict,
     Row,
     Use,
@@ -38,6 +39,7 @@ EMPTY = Chunk((998, *[999] * 76), (1.0,) * 77)
         lambda: Decode(X),
         lambda: EncodeImage(X),
         lambda: Use(choice()),
+        lambda: Offload(print),
     ],
 )
 def test_equal_content_is_not_compared(make: type[Denoise]) -> None:

@@ -20,7 +20,17 @@ from models.networks.files import NetworkInfo, NetworkUse
 from pipelines import conditioning
 from pipelines.plan import Encoding, GuidanceSpec, SamplerSpec, Seeds, Txt2ImgPlan
 from pipelines.schedules import SigmaTable
-from pipelines.steps import Decode, DenoiseApart, Encode, EncodeImage, Predict, Sampling, Step, Use
+from pipelines.steps import (
+    Decode,
+    DenoiseApart,
+    Encode,
+    EncodeImage,
+    Offload,
+    Predict,
+    Sampling,
+    Step,
+    Use,
+)
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
@@ -316,6 +326,8 @@ def answer(step: Step, checkpoint: "ToyCheckpoint | Checkpoint") -> Any:
     """What an engine answers to a step; pictures are the latents' first channels as floats."""
     if isinstance(step, Use):
         return checkpoint.traits
+    if isinstance(step, Offload):
+        return step.work()
     if isinstance(step, Encode):
         return conditioning.encode(cast("Checkpoint", checkpoint), step)
     if isinstance(step, EncodeImage):

@@ -179,6 +179,22 @@ def test_the_device(line: str, device: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "upscalers", "faces"),
+    [
+        ("", "auto", "auto"),
+        ("--use-cpu sd", "auto", "auto"),
+        ("--use-cpu ESRGAN sd", "cpu", "auto"),
+        ("--device-id 1 --use-cpu gfpgan", "cuda:1", "cpu"),
+        ("--use-cpu all", "cpu", "cpu"),
+        ("--device cuda:0 --use-cpu all", "cuda:0", "cuda:0"),
+    ],
+)
+def test_the_device_of_a_part(line: str, upscalers: str, faces: str) -> None:
+    settings = parse(shlex.split(line))
+    assert (settings.device_for("esrgan"), settings.device_for("gfpgan")) == (upscalers, faces)
+
+
+@pytest.mark.parametrize(
     ("given", "path"), [("", ""), ("sd", "/sd"), ("/sd/", "/sd"), ("/", ""), ("a/b", "/a/b")]
 )
 def test_subpath(given: str, path: str) -> None:
