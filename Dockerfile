@@ -2,12 +2,15 @@
 # docker run --gpus all -p 7860:7860 -v /my/darkroom:/data darkroom [flags]
 # /data holds models, options and pictures, laid out as an AUTOMATIC1111 user has them; the user of the
 # container, 10001, must be able to write there. A build for a host without a GPU:
-# --build-arg BASE=ubuntu:24.04 --build-arg TORCH_INDEX_URL=(an index of CPU builds).
+# --build-arg BASE=ubuntu:24.04 --build-arg TORCH_INDEX_URL=(an index of CPU builds). Without faces, rembg and
+# upscaler files: --build-arg EXTRAS=. As another user or with --read-only, rembg's compiled parts cannot be kept
+# where they were made: add -e NUMBA_CACHE_DIR=/data/cache/numba.
 ARG BASE=nvidia/cuda:13.0.1-runtime-ubuntu24.04
 FROM ${BASE}
 
+# libgl1 and libglib2.0-0 are opencv's
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv \
+    && apt-get install -y --no-install-recommends python3 python3-venv libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid 10001 darkroom \
@@ -18,7 +21,7 @@ WORKDIR /app
 
 # the dependencies before the code, so that a change of code does not install them again
 ARG TORCH_INDEX_URL=
-ARG EXTRAS=
+ARG EXTRAS=face,upscalers
 COPY --chown=darkroom:darkroom pyproject.toml README.md LICENSE launch.sh ./
 RUN ./launch.sh install && rm -rf /home/darkroom/.cache
 

@@ -139,7 +139,7 @@ install_torch() {
 }
 
 # nvidia's images say by a variable what they are, though there is no GPU while one is built from them
-is_for_gpu() { has_gpu || [[ -n ${NVIDIA_VISIBLE_DEVICES:-} ]]; }
+is_for_gpu() { has_gpu || [[ ${NVIDIA_VISIBLE_DEVICES:-void} != @(void|none) ]]; }
 
 # Both packages fill the same folder, and the CPU one wins where pip has put both
 swap_onnxruntime() {

@@ -64,7 +64,7 @@ def bind(extension: Extension, sent: Sequence[object] | Mapping[str, object]) ->
 def pictures_sent(args: Any) -> Mapping[str, str]:
     """What the client sent as pictures, in base64 or by address, by the names of the arguments."""
     hints = get_type_hints(type(args))
-    sent = {name: getattr(args, name) for name in hints if _kinds(hints[name]) == [Image]}
+    sent = {name: getattr(args, name) for name in hints if kinds(hints[name]) == [Image]}
     return {name: text for name, text in sent.items() if isinstance(text, str)}
 
 
@@ -91,10 +91,10 @@ def describe(extension: Extension, mode: Mode, names: Names) -> Iterator[dict[st
 
 def _read(what: str, value: object, hint: Any) -> Any:
     """A value as a type of `Args`; of several types the first that fits."""
-    kinds = _kinds(hint)
-    if kinds != [hint]:
-        fitting = [kind for kind in kinds if type(value) is kind]
-        return _read(what, value, (fitting or kinds)[0])
+    several = kinds(hint)
+    if several != [hint]:
+        fitting = [kind for kind in several if type(value) is _SENT.get(kind, kind)]
+        return _read(what, value, (fitting or several)[0])
     reader = _READERS[get_origin(hint) or hint]
     try:
         return reader(value)
@@ -104,8 +104,8 @@ def _read(what: str, value: object, hint: Any) -> Any:
         raise BadScriptArgs(f"{what} {shown}: allowed is {_ALLOWED[reader]}") from None
 
 
-def _kinds(hint: Any) -> list[Any]:
-    """The types that a hint allows beside None."""
+def kinds(hint: Any) -> list[Any]:
+    """The types that the hint of an argument allows beside None."""
     if get_origin(hint) in (Union, types.UnionType):
         return [kind for kind in get_args(hint) if kind is not type(None)]
     return [hint]
@@ -159,6 +159,8 @@ def _picture(value: object) -> str | None:
     return value or None
 
 
+#: a tuple is a list on the wire
+_SENT: Mapping[Any, Any] = types.MappingProxyType({tuple: list})
 _READERS: Mapping[Any, Any] = types.MappingProxyType(
     {bool: _switch, int: _whole, float: _number, str: _text, tuple: _texts, Image: _picture}
 )

@@ -13,6 +13,10 @@ Mode = Literal["txt2img", "img2img", "extras"]
 Names = Mapping[str, Sequence[str]]
 
 
+class NoPicture(ValueError):
+    """A picture that is needed was not sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A job as it is asked for: a request's fields by the names of the wire, as attributes.

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from . import torchvision_ops
+from . import torchvision_ops as torchvision_ops  # before spandrel
 from .catalog import SAFETENSORS
 from .embeddings.pickles import BadPickle, unpickle
 from .errors import CheckpointNotFound, CorruptCheckpoint, NoSpandrel, UnsupportedCheckpoint
@@ -168,7 +168,3 @@ class _Bounded(TorchFunctionMode):
         self._calls -= 1
         if self._values < 0 or self._calls < 0:
             raise CorruptCheckpoint(self._path, "its network would be larger than its weights")
-
-
-#: so that torchvision, which spandrel imports, finds its operators declared
-_TORCHVISION = torchvision_ops.DECLARED

@@ -46,4 +46,6 @@ class NoSpandrel(RuntimeError):
     """spandrel, which builds upscalers and face restorers from their files, is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("spandrel is not installed; EXTRAS=upscalers ./launch.sh install brings it")
+        super().__init__(
+            "spandrel is not installed; EXTRAS=upscalers ./launch.sh install brings it"
+        )

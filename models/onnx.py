@@ -14,7 +14,7 @@ from .errors import CorruptCheckpoint
 from .onnx_file import read_onnx
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_DEVICE = re.compile(r"cuda(?::(\d+))?")
+_DEVICE = re.compile(r"auto|cuda(?::(\d+))?")
 #: severity of what is logged: what it warns of is nothing that a user can mend
 _ERRORS_ALONE = 3
 
@@ -48,8 +48,8 @@ class _Session(Protocol):
 def session_options(device: str) -> dict[str, Any]:
     """How sessions are opened: `providers` and `sess_options`, both of the caller's own.
 
-    `device` is torch's name of it; on `cuda` the CUDA provider comes before the CPU's where
-    onnxruntime has it. All sessions opened so share the threads of `thread_budget`.
+    `device` is torch's name of it, or `auto`; on `cuda` and `auto` the CUDA provider comes before
+    the CPU's where onnxruntime has it. All sessions opened so share the threads of `thread_budget`.
     Raises `NoOnnxruntime`.
     """
     runtime = _runtime()

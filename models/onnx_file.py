@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 from .errors import CheckpointNotFound, CorruptCheckpoint
+from .folders import Stamp
 
 #: by message, the fields that lead to tensors, and to which message each leads
 _WAYS: Mapping[str, Mapping[int, str]] = MappingProxyType(
@@ -33,7 +34,7 @@ _WAYS: Mapping[str, Mapping[int, str]] = MappingProxyType(
         "shape": {1: "dimension"},
     }
 )
-_GRAPH, _INPUT, _OUTPUT = 7, 11, 12
+_INPUT, _OUTPUT = 11, 12
 _NAME, _DIMENSION_SIZE, _DIMENSION_NAME = 1, 1, 2
 #: of a tensor: where its data lies, and entries that say so
 _EXTERNAL_ENTRY, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
@@ -44,6 +45,7 @@ _MOST_FIELDS = 5_000_000
 #: a loop in a branch in a loop is 3 graphs, of 3 messages each
 _DEEPEST = 60
 _LONGEST_VARINT = 10
+_MOST_SIZE = 1 << 63
 _LONGEST_NAME = 500
 
 
@@ -69,11 +71,12 @@ def read_onnx(path: Path) -> OnnxFile:
     Raises CheckpointNotFound, and CorruptCheckpoint for what is no ONNX file, is cut short, or
     names other files to read weights from.
     """
+    # a pipe would be waited for without end
+    if Stamp.of(path) is None:
+        raise CheckpointNotFound(path, "no such file")
     try:
         with path.open("rb") as file:
             return _Walk(path, file).read()
-    except FileNotFoundError as error:
-        raise CheckpointNotFound(path, "no such file") from error
     except OSError as error:
         raise CorruptCheckpoint(path, f"cannot be read ({error.strerror})") from error
 
@@ -85,18 +88,22 @@ class _Walk:
         self._path = path
         self._file = file
         self._fields = 0
+        self._has_graph = False
         self._slots: dict[int, list[OnnxSlot]] = {_INPUT: [], _OUTPUT: []}
 
     def read(self) -> OnnxFile:
         size = self._file.seek(0, 2)
         self._file.seek(0)
         self._message("model", size, depth=0, slot=None)
+        if not self._has_graph:
+            raise self._no_onnx("no graph in it")
         return OnnxFile(inputs=tuple(self._slots[_INPUT]), outputs=tuple(self._slots[_OUTPUT]))
 
     def _message(self, kind: str, end: int, *, depth: int, slot: OnnxSlot | None) -> None:
         """Go through the fields up to `end`; `slot` is filled with what they say of it."""
         if depth > _DEEPEST:
             raise self._no_onnx("it is nested too deep")
+        self._has_graph |= kind == "graph"
         ways = _WAYS.get(kind, {})
         for number, wire, value in self._each(end):
             if wire == _BYTES and number in ways:
@@ -128,7 +135,8 @@ class _Walk:
         if kind == "value" and (number, wire) == (_NAME, _BYTES):
             slot.name = self._text(value)
         elif kind == "dimension" and (number, wire) == (_DIMENSION_SIZE, _VARINT):
-            slot.shape[-1] = value
+            # a size below 0 is one that is open
+            slot.shape[-1] = value if value < _MOST_SIZE else None
         elif kind == "dimension" and (number, wire) == (_DIMENSION_NAME, _BYTES):
             slot.shape[-1] = self._text(value)
 
@@ -139,6 +147,8 @@ class _Walk:
             if self._fields > _MOST_FIELDS:
                 raise self._no_onnx("it has too many fields")
             number, wire = divmod(self._varint(), 8)
+            if number == 0:
+                raise self._no_onnx(f"byte {here} begins no field")
             if wire == _VARINT:
                 value = self._varint()
             elif wire == _BYTES:
@@ -148,7 +158,7 @@ class _Walk:
                 value = self._file.seek(_FIXED[wire], 1)
             else:
                 raise self._no_onnx(f"byte {here} begins no field")
-            if number == 0 or (value if wire != _VARINT else self._file.tell()) > end:
+            if (value if wire != _VARINT else self._file.tell()) > end:
                 raise self._no_onnx(f"the field at byte {here} goes beyond its end, {end}")
             yield number, wire, value
 

@@ -24,6 +24,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "GFPGAN": (".pth", SAFETENSORS),
     "insightface": (".onnx",),
     "LDSR": (".ckpt", SAFETENSORS),
+    "nudenet": (".onnx",),
     "RealESRGAN": (".pth", ".pt", SAFETENSORS),
     "roop": (".onnx", ".pth"),
     "ScuNET": (".pth", ".pt", SAFETENSORS),
@@ -57,6 +58,11 @@ class ToolFiles:
         self.kind = kind
         self._dirs = tuple(dirs)
         self._files = Watched(self._dirs, endings=ENDINGS[kind], read=self._read)
+
+    @property
+    def folder(self) -> Path:
+        """Where a file of this kind belongs."""
+        return self._dirs[0]
 
     def files(self) -> tuple[ToolFile, ...]:
         """List them folder by folder, in natural order."""

@@ -26,13 +26,13 @@ def _declared() -> torch.library.Library | None:
         return None
     for compiled in Path(spec.origin).parent.glob("_C*.so"):
         try:
-            torch.ops.load_library(compiled)
+            torch.ops.load_library(compiled)  # type: ignore[no-untyped-call]
         except OSError:
             continue
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]
     return library
 
 

@@ -9,24 +9,26 @@ from functools import partial
 from fastapi import Request, Response
 from PIL import Image
 
-from extensions.registry import NO_HOOKS, Hook, Hooks
-from extensions.wanted import Mode
+from extensions.registry import NO_HOOKS, Hooks, Named
+from extensions.wanted import Mode, Wanted
 from pipelines.watch import Cancelled, Watch
 
 from . import remote, reply
 from .choosing import kept_overrides, network_name
-from .generation import Drawn, draw, options_of
+from .generation import Drawn, carry_out, draw, options_of
 from .infotext_request import filled
 from .jobs import Job
 from .keeping import Asked, keep, keep_made
 from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
-from .script_host import ScriptRun, told_of, wanted_of
+from .script_host import ScriptRun, told_of
 from .script_pictures import hooks_with_pictures, script_with_pictures
 from .selected import Selected, hooks, selected
 from .services import Services
 from .styles import read_styles
 from .submission import Delivery, submit, wish
+from .wanted import request_of, translated
+from .wardrobe import Wardrobe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +46,8 @@ async def answer(
     """Carry out a request of a route; answer when its pictures are done, or at once."""
     wished = await asyncio.to_thread(wish, mode, body)
     body, lost = await _filled(body, services)
-    script, named = selected(mode, body), hooks(mode, body)
+    among = services.extensions
+    script, named = selected(mode, body, among), hooks(mode, body.alwayson_scripts, among)
 
     async def work(job: Job) -> Response:
         made = await _make(job, body, services, script, named)
@@ -60,24 +63,37 @@ async def _make(
     body: GenerationRequest,
     services: Services,
     script: Selected | None,
-    named: tuple[Hook, ...],
+    named: tuple[Named, ...],
 ) -> _Made:
     """What the request asks for, by its script if it names one."""
     asked = await remote.with_pictures(body, services.options.current)
-    hooked = NO_HOOKS
+    hooked, wanted = NO_HOOKS, None
     if named:
         named, broken = await hooks_with_pictures(named, services.options.current)
-        wanted = await asyncio.to_thread(wanted_of, asked, options_of(services))
-        hooked = Hooks(named, wanted, broken=broken)
+        aside = ScriptRun(services=services, job=job, request=asked)
+        hooked, wanted = await aside.begin(named, broken)
     if script is None:
-        drawn = await draw(services, job, asked, hooked)
+        if wanted is None:
+            drawn = await draw(services, job, asked, hooked)
+        else:
+            drawn = await _draw_wanted(wanted, services, job, asked, hooked)
         await _keep(body, services)
         kept = Asked(samples=asked.save_images, grids=asked.save_images)
         drawn = await asyncio.to_thread(keep, services, job, asked, drawn, kept)
         return await _plain(body, drawn, job, services.options.current)
     script = await script_with_pictures(script, services.options.current)
     run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
-    return await _scripted(script, run)
+    return await _scripted(script, run, wanted)
+
+
+async def _draw_wanted(
+    wanted: Wanted, services: Services, job: Job, asked: GenerationRequest, hooked: Hooks
+) -> Drawn:
+    """What the hooks want in place of the request."""
+    wardrobe, options = Wardrobe(services.library.networks), options_of(services)
+    request = request_of(wanted, type(asked))
+    made = await asyncio.to_thread(translated, wanted, request, options, services, wardrobe)
+    return await carry_out(services, job, made, hooked)
 
 
 async def _filled(
@@ -120,9 +136,9 @@ async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, writing: Optio
     return _Made(pictures=pictures, info=info, warnings=drawn.warnings)
 
 
-async def _scripted(script: Selected, run: ScriptRun) -> _Made:
+async def _scripted(script: Selected, run: ScriptRun, wanted: Wanted | None) -> _Made:
     """What a script makes of any number of generations."""
-    made = await run.run(script.script, script.args)
+    made = await run.run(script.script, script.args, wanted)
     await _keep(run.request, run.services)
     if run.request.save_images and run.latest is not None:
         title = script.script.title
@@ -145,4 +161,5 @@ def _encoded(drawn: Drawn, writing: Options) -> list[str]:
         shown.append((drawn.grid, drawn.infotexts[0] if noted else None))
     for picture, text, beside in zip(drawn.pictures, drawn.infotexts, drawn.beside, strict=True):
         shown += [(picture, text if noted else None), *((each, None) for each in beside)]
+    shown += [(each, None) for each in drawn.appended]
     return reply.encoded([image for image, _ in shown], [text for _, text in shown], writing)

@@ -14,6 +14,7 @@ from models.hash_pass import HashPass
 from . import errors, middleware
 from .api import ROUTERS, STOPPING
 from .choosing import model_choice
+from .extension_routes import extension_routes
 from .jobs import Device, JobQueue
 from .library import open_shelves
 from .option_rules import Rules
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         warming.cancel()
         services.jobs.close()
+        services.workers.close()
         if hashing is not None:
             await asyncio.to_thread(hashing.stop)
 
@@ -65,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     middleware.install(app, settings)
     for router in (*ROUTERS, STOPPING) if settings.api_server_stop else ROUTERS:
         app.include_router(router)
+    app.include_router(extension_routes(services))
     return app
 
 

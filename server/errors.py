@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from extensions.binding import MissingScriptArgs
 from extensions.protocol import BadScriptArgs
+from extensions.wanted import NoPicture
 from models.errors import ClipSkipOutOfRange
 from pipelines.pictures.errors import BadPicture
 from pipelines.plan import BadPlan
@@ -71,6 +72,7 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         MissingScriptArgs: Answer(status=500, error="TypeError"),
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),
+        NoPicture: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),
         RemoteImage: Answer(status=500, error="HTTPException", detail="Requests not allowed"),
         RequestsForbidden: Answer(status=500, error="HTTPException", detail="Requests not allowed"),
         LocalAddress: Answer(

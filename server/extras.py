@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 
 from PIL import Image, PngImagePlugin
 
-from extensions.registry import NO_HOOKS, Hooks
+from extensions.registry import NO_HOOKS, Hooks, guarded
+from models.library import Library
 from pipelines.pictures.upscale import Upscaler, enlarge
 from pipelines.watch import Watch
 
 from . import imagecodec, infotext
 from .errors import ApiError
 from .imagecodec import Encoding
-from .names import CODEFORMER, GFPGAN
+from .names import CODEFORMER, GFPGAN, place_of
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .schemas.limits import MAX_PIXELS
-from .tools import Restorer, Tools
+from .tools import Tools
 
 MAX_TOTAL_PIXELS = 2**29
 """Pixels that all pictures of one reply may have together."""
@@ -87,18 +88,20 @@ class _Work:
         self.tick(0.0)
 
 
-def check(request: ExtrasRequest, tools: Tools) -> tuple[str, ...]:
+def check(request: ExtrasRequest, tools: Tools, library: Library) -> tuple[str, ...]:
     """What was asked for and cannot be honoured.
 
     Raises `ApiError` for an upscaler that is not there: the names there are stand in `detail`, from
-    which openOutpaint reads them.
+    which openOutpaint reads them, and behind them where the file of a published one belongs.
     """
     if request.upscaler_1 != _NONE:
         for name in (request.upscaler_1, request.upscaler_2):
             if name != _NONE and name not in tools.upscalers:
+                here = f"Invalid upscaler, needs to be one of these: {' , '.join(tools.upscalers)}"
+                where = place_of(name, library)
                 raise ApiError(
                     500,
-                    f"Invalid upscaler, needs to be one of these: {' , '.join(tools.upscalers)}",
+                    here if where is None else f"{here}; {where}",
                     error="AssertionError",
                     errors=f"could not find upscaler named {name}",
                 )
@@ -117,9 +120,8 @@ def check_sizes(pictures: Sequence[str], request: ExtrasRequest) -> None:
     total = 0
     for picture in pictures:
         width, height = imagecodec.size(picture)
-        if request.upscaler_1 != _NONE:
-            width, height = _grown(width, height, request)
-        total += width * height
+        enlarged = request.upscaler_1 != _NONE
+        total += _grown(width, height, request) if enlarged else width * height
     _check_total(total)
 
 
@@ -145,7 +147,7 @@ def finish(pictures: Sequence[str], order: Order, watch: Watch) -> Finished:
         image = imagecodec.decode(picture)
         kept = imagecodec.metadata(picture)[1] if image.info else {}
         steps = tuple(_steps(order))
-        work = _Work(watch=watch, parts=len(steps))
+        work = _Work(watch=watch, parts=sum(step.parts for step in steps))
         try:
             result = _processed(image, steps, work)
         except _Stopped:
@@ -159,7 +161,12 @@ def finish(pictures: Sequence[str], order: Order, watch: Watch) -> Finished:
     return Finished(images=images, html_info=_paragraph(told), warnings=tuple(warnings))
 
 
-_Step = Callable[[Image.Image, _Work], Image.Image]
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is done to a picture, and the number of parts that it takes."""
+
+    change: Callable[[Image.Image, _Work], Image.Image]
+    parts: int = 1
 
 
 def _processed(image: Image.Image, steps: Sequence[_Step], work: _Work) -> Image.Image:
@@ -168,7 +175,7 @@ def _processed(image: Image.Image, steps: Sequence[_Step], work: _Work) -> Image
         image = image.convert("RGB")
     work.tick(0.0)
     for step in steps:
-        image = step(image, work)
+        image = step.change(image, work)
         work.next()
     return image
 
@@ -178,16 +185,17 @@ def _steps(order: Order) -> Iterator[_Step]:
     request, options = order.request, order.options
     named: dict[str, _Step] = {}
     if request.upscaler_1 != _NONE:
-        named[_UPSCALE] = lambda image, work: _upscaled(image, order, work)
+        parts = 2 if _takes_two(request) else 1
+        named[_UPSCALE] = _Step(lambda image, work: _upscaled(image, order, work), parts)
     for name, visibility, _ in _restorations(request):
         if visibility:
             named[name] = _restoration(name, order)
-    wanted = [each for each in options.postprocessing_operation_order if each in named]
+    wanted = (each for each in options.postprocessing_operation_order if each in named)
     for name in dict.fromkeys((*wanted, *named)):
         if name not in options.postprocessing_disable_in_extras:
             yield named[name]
-    if order.hooks is not NO_HOOKS:
-        yield lambda image, work: _hooked(image, order.hooks, work)
+    if order.hooks != NO_HOOKS:
+        yield _Step(lambda image, work: _hooked(image, order.hooks, work))
 
 
 def _restorations(request: ExtrasRequest) -> Iterator[tuple[str, float, Mapping[str, float]]]:
@@ -200,56 +208,114 @@ def _restorations(request: ExtrasRequest) -> Iterator[tuple[str, float, Mapping[
 def _restoration(name: str, order: Order) -> _Step:
     """The step of a face restorer; one that is not here, or fails, leaves the picture as it is."""
     request, restorer = order.request, order.tools.restorers.get(name)
-    visibility, numbers = next(
-        (each, numbers) for known, each, numbers in _restorations(request) if known == name
-    )
+    visibility, numbers = next(rest for known, *rest in _restorations(request) if known == name)
 
-    def restore(image: Image.Image, work: _Work) -> Image.Image:
+    def blended(image: Image.Image) -> Image.Image:
+        assert restorer is not None
+        return Image.blend(image, restorer(image, request.codeformer_weight), visibility)
+
+    def restored(image: Image.Image, work: _Work) -> Image.Image:
         image = image.convert("RGB")
         if restorer is not None:
-            guarded = NO_HOOKS.after(
-                name, lambda plain: _blended(plain, restorer, visibility, request.codeformer_weight)
-            )
-            image, failures = guarded.finish(image)
-            work.warnings += failures
+            better, failure = guarded(name, blended, image)
+            image = image if failure is not None else better
+            work.warnings += () if failure is None else (failure,)
         work.done |= {f"{name} {key}": round(value, 3) for key, value in numbers.items()}
         return image
 
-    return restore
-
-
-def _blended(
-    image: Image.Image, restorer: Restorer, visibility: float, weight: float
-) -> Image.Image:
-    return Image.blend(image, restorer(image, weight), visibility)
+    return _Step(restored)
 
 
 def _hooked(image: Image.Image, hooks: Hooks, work: _Work) -> Image.Image:
     """The picture after the extensions that the job names."""
-    image, failures = hooks.finish(image)
-    work.warnings += failures
-    return image
+    treated = hooks.finish(image)
+    work.done |= treated.told
+    work.warnings += treated.warnings
+    return treated.picture
+
+
+def _takes_two(request: ExtrasRequest) -> bool:
+    return request.upscaler_2 != _NONE and request.extras_upscaler_2_visibility > 0
 
 
 def _upscaled(image: Image.Image, order: Order, work: _Work) -> Image.Image:
     request, upscalers = order.request, order.tools.upscalers
-    visibility = request.extras_upscaler_2_visibility
-    twice = request.upscaler_2 != _NONE and visibility > 0
-    runs = 2 if twice else 1
-
-    def tick(share: float) -> None:
-        work.tick(share / runs)
-
-    result = _upscaled_by(image, request, upscalers[request.upscaler_1], work, tick)
+    result = _upscaled_by(image, request, upscalers[request.upscaler_1], work)
     work.done["Postprocess upscaler"] = request.upscaler_1
-    if twice:
-        second = _upscaled_by(
-            image,
-            request,
-            upscalers[request.upscaler_2],
-            work,
-            lambda share: work.tick((1 + share) / runs),
-        )
+    if _takes_two(request):
+        work.next()
+        second = _upscaled_by(image, request, upscalers[request.upscaler_2], work)
+        visibility = request.extras_upscaler_2_visibility
         result = Image.blend(result, second.convert(result.mode), visibility)
         work.done["Postprocess upscaler 2"] = request.upscaler_2
     return result
+
+
+def _upscaled_by(
+    image: Image.Image, request: ExtrasRequest, upscaler: Upscaler, work: _Work
+) -> Image.Image:
+    """Enlarge by a factor, or until a size is covered, and then cut to that size if asked."""
+    _grown(image.width, image.height, request)
+    result = enlarge(image, _scale(image.width, image.height, request), upscaler, work.tick)
+    if request.resize_mode != _TO_SIZE:
+        work.done["Postprocess upscale by"] = request.upscaling_resize
+        return result
+    width, height = request.upscaling_resize_w, request.upscaling_resize_h
+    work.done["Postprocess upscale to"] = f"{width}x{height}"
+    if not request.upscaling_crop:
+        return result
+    work.done["Postprocess crop to"] = f"{width}x{height}"
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(result, (width // 2 - result.width // 2, height // 2 - result.height // 2))
+    return canvas
+
+
+def _scale(width: int, height: int, request: ExtrasRequest) -> float:
+    """By how much a picture is enlarged."""
+    if request.resize_mode != _TO_SIZE:
+        return request.upscaling_resize
+    return max(request.upscaling_resize_w / width, request.upscaling_resize_h / height)
+
+
+def _grown(width: int, height: int, request: ExtrasRequest) -> int:
+    """Pixels that a picture has once it is enlarged. Raises `ApiError` for too many."""
+    scale = _scale(width, height, request)
+    pixels = width * scale * (height * scale)
+    if pixels > MAX_PIXELS:
+        raise ApiError(
+            422,
+            f"a picture of {width}x{height} enlarged {scale:g} times has {pixels:.0f} pixels; "
+            f"allowed are at most {MAX_PIXELS}",
+        )
+    return int(pixels)
+
+
+def _check_total(pixels: int) -> None:
+    if pixels > MAX_TOTAL_PIXELS:
+        raise ApiError(422, f"the pictures have more than {MAX_TOTAL_PIXELS} pixels in all")
+
+
+def _encoded(image: Image.Image, notes: Mapping[str, object], options: Options) -> bytes:
+    """The picture as a file, with its notes where settings want them and the format has room."""
+    encoding = Encoding(
+        format=options.samples_format,
+        quality=options.jpeg_quality,
+        lossless=options.webp_lossless,
+    )
+    notes = notes if options.enable_pnginfo else {}
+    if encoding.format.lower() != "png":
+        parameters = notes.get("parameters")
+        return imagecodec.encode(image, str(parameters) if parameters else None, encoding)
+    text = PngImagePlugin.PngInfo()
+    for key, value in notes.items():
+        if isinstance(value, str):
+            text.add_text(key, value)
+    # a colour that the old picture showed through; in the new one it may stand anywhere
+    image.info.pop("transparency", None)
+    file = io.BytesIO()
+    image.save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"

@@ -1,6 +1,7 @@
 """From a request to finished pictures: what the routes and the scripts share."""
 
 import asyncio
+import contextvars
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -43,7 +44,8 @@ class Drawn:
     """The pictures of one generation, finished, and what is told of them.
 
     `pictures` and `infotexts` have one entry an image; `beside` holds the pictures of its mask that
-    follow each in a reply, `grid` what stands before all of them. `complete` says which were drawn
+    follow each in a reply, `grid` what stands before all of them, `appended` what comes after.
+    `complete` says which were drawn
     to their end; `before` are stages of each, by what the names of their files end in.
     """
 
@@ -57,6 +59,7 @@ class Drawn:
     before: tuple[Mapping[str, Image.Image], ...]
     warnings: tuple[str, ...]
     grid: Image.Image | None = None
+    appended: tuple[Image.Image, ...] = ()
 
 
 def options_of(services: Services) -> Options:
@@ -91,8 +94,13 @@ async def carry_out(services: Services, job: Job, translated: Translated, hooks:
         preview_method=method,
         preview_content=preview_content(options),
     )
+    if hooks.hooks:
+        context = contextvars.copy_context()
+        plan = replace(plan, before_batch=lambda number: context.run(hooks.before_batch, number))
     generated = await services.jobs.run(job, plan)
-    return await asyncio.to_thread(_drawn, services, translated, generated, hooks)
+    slow = hooks.hooks or translated.restore_faces
+    finish = services.workers.run if slow else asyncio.to_thread
+    return await finish(_drawn, services, translated, generated, hooks)
 
 
 def styles_of(services: Services, request: GenerationRequest) -> Mapping[str, Style]:
@@ -101,11 +109,11 @@ def styles_of(services: Services, request: GenerationRequest) -> Mapping[str, St
 
 
 def _translate(services: Services, request: GenerationRequest, options: Options) -> Translated:
-    styles = styles_of(services, request)
+    styles, upscalers = styles_of(services, request), services.tools.upscalers
     if isinstance(request, Img2ImgRequest):
-        return translate.img2img(request, options, services.library, styles)
+        return translate.img2img(request, options, services.library, styles, upscalers=upscalers)
     assert isinstance(request, Txt2ImgRequest)
-    return translate.txt2img(request, options, services.library, styles)
+    return translate.txt2img(request, options, services.library, styles, upscalers=upscalers)
 
 
 def _drawn(
@@ -116,13 +124,21 @@ def _drawn(
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     hooks, warnings = _restoring(services.tools, translated, hooks)
-    made = [each for batch in batches for each in _finished(batch, translated, hooks)]
+    made: list[_Made] = []
+    appended: list[Image.Image] = []
+    for number, batch in enumerate(batches):
+        finished = list(_finished(batch, translated, hooks))
+        made += finished
+        more, failed = hooks.after_batch(number, [each.finished.picture for each in finished])
+        appended += more
+        warnings += failed
     failures = {
         image.index: each.failures
         for image, each in zip(images, made, strict=True)
         if each.failures
     }
-    known = replace(known, failures=failures)
+    told = {image.index: each.told for image, each in zip(images, made, strict=True) if each.told}
+    known = replace(known, failures=failures, told=told)
     distinct = dict.fromkeys(text for texts in failures.values() for text in texts)
     return Drawn(
         translated=translated,
@@ -133,6 +149,7 @@ def _drawn(
         beside=tuple(_beside(each.finished, translated.options) for each in made),
         complete=tuple(image.complete for image in images),
         before=tuple(each.before for each in made),
+        appended=tuple(appended),
         warnings=(*translated.warnings, *generated.effects.notes, *warnings, *distinct),
     )
 
@@ -151,10 +168,11 @@ def _restoring(tools: Tools, translated: Translated, hooks: Hooks) -> tuple[Hook
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Made:
-    """A picture, what it was before, and which extensions failed on it."""
+    """A picture, what it was before, what extensions tell of it, and which failed on it."""
 
     finished: Finished
     before: Mapping[str, Image.Image]
+    told: Mapping[str, object]
     failures: tuple[str, ...]
 
 
@@ -169,14 +187,20 @@ def _finished(
             before[BEFORE_HIRES] = Image.fromarray(image.first)
         if translated.restore_faces and options.save_images_before_face_restoration:
             before["-before-face-restoration"] = drawn
-        picture, failures = hooks.finish(drawn)
+        treated = hooks.finish(drawn)
+        picture = treated.picture
         finished = Finished(picture=picture, alone=picture, cover=None)
         if init is not None:
             finished = finish(picture, init, position, cover)
             if init.targets and options.save_images_before_color_correction:
                 plain = composed(picture, init, position, cover)
                 before["-before-color-correction"] = plain.picture
-        yield _Made(finished=finished, before=MappingProxyType(before), failures=failures)
+        yield _Made(
+            finished=finished,
+            before=MappingProxyType(before),
+            told=treated.told,
+            failures=treated.warnings,
+        )
 
 
 def _covers(

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from models.library import Library
-from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.pictures.upscale import Upscaler
+from pipelines.plan import HiresPass, SamplerSpec, Txt2ImgPlan
 from pipelines.upscalers import LATENT_UPSCALERS
 
 from .choosing import merging, other_checkpoint
 from .errors import ApiError
+from .names import place_of
 from .options import Options
 from .prompts import hires_prompts
 from .sampling import resolve_sampler, sampler_spec, schedule_label
@@ -70,7 +71,7 @@ def hires_pass(
         width=size[0],
         height=size[1],
         crop=crop,
-        upscaler=_upscaler(request.hr_upscaler, upscalers),
+        upscaler=_upscaler(request.hr_upscaler, upscalers, library),
         denoising=denoising,
         steps=steps,
         sampler=sampler,
@@ -148,7 +149,7 @@ def _target(
     return (height * first.width // first.height, height), (width, height)
 
 
-def _upscaler(name: str | None, upscalers: Mapping[str, Upscaler]) -> Upscaler:
+def _upscaler(name: str | None, upscalers: Mapping[str, Upscaler], library: Library) -> Upscaler:
     named = name or ""
     wanted = "Latent" if named in _INHERIT else _SPELLINGS.get(named, named)
     if wanted in LATENT_UPSCALERS:
@@ -156,5 +157,7 @@ def _upscaler(name: str | None, upscalers: Mapping[str, Upscaler]) -> Upscaler:
     if wanted in upscalers:
         return upscalers[wanted]
     fault = f"could not find upscaler named {name}"
-    detail = f"{fault}; known: {', '.join((*LATENT_UPSCALERS, *upscalers))}"
-    raise ApiError(500, detail, error="Exception", errors=fault)
+    told = [f"{fault}; known: {', '.join((*LATENT_UPSCALERS, *upscalers))}"]
+    if where := place_of(named, library):
+        told.append(where)
+    raise ApiError(500, "; ".join(told), error="Exception", errors=fault)

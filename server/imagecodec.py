@@ -178,8 +178,22 @@ def is_address(text: str) -> bool:
 
 def check_header(data: bytes) -> None:
     """Raise `BadImage` for what does not begin as a picture that we read."""
+    _size(data)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height by the header of a client's picture, before it is turned upright.
+
+    Raises:
+        BadImage, RemoteImage: as `decode`, as far as the header shows it.
+    """
+    return _size(_bytes(text))
+
+
+def _size(data: bytes) -> tuple[int, int]:
     try:
-        _sized(data).close()
+        with _sized(data) as image:
+            return image.size
     except BadImage:
         raise
     except PICTURE_DAMAGE as error:

@@ -26,10 +26,10 @@ from models.captioning.files import (
     find_blip,
     find_tagger,
 )
-from models.onnx import NoOnnxruntime
 from models.captioning.tagger import Tagger, open_tagger
 from models.captioning.wording import BadWording, Wording
 from models.errors import CheckpointError
+from models.onnx import NoOnnxruntime
 from pipelines.watch import Cancelled, Watch
 
 from .errors import ApiError

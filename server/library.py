@@ -84,6 +84,7 @@ def _tool_dirs(settings: Settings) -> Mapping[str, Path]:
         "GFPGAN": settings.gfpgan_models_path,
         "insightface": models / "insightface",
         "LDSR": settings.ldsr_models_path,
+        "nudenet": models / "nudenet",
         "RealESRGAN": settings.realesrgan_models_path,
         "roop": models / "roop",
         "ScuNET": settings.scunet_models_path,

@@ -4,6 +4,7 @@ from types import MappingProxyType
 
 from extensions.wanted import Names
 from models.library import Library
+from models.upscalers.files import NOT_SUPPORTED, PUBLISHED
 from pipelines.samplers import SAMPLERS
 from pipelines.schedules import SCHEDULES
 
@@ -12,6 +13,15 @@ from .tools import PLAIN, Tools
 GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
 RESTORERS = (CODEFORMER, GFPGAN)
 """Restorers of faces that may be named, with or without their weights."""
+
+#: folders of published upscalers, by what their names begin with
+_FOLDERS = (
+    ("ESRGAN", "ESRGAN"),
+    ("R-ESRGAN", "RealESRGAN"),
+    ("DAT", "DAT"),
+    ("ScuNET", "ScuNET"),
+    ("SwinIR", "SwinIR"),
+)
 
 
 def names(library: Library, tools: Tools = PLAIN) -> Names:
@@ -28,3 +38,14 @@ def names(library: Library, tools: Tools = PLAIN) -> Names:
             "vaes": tuple(info.name for info in library.vaes.vaes()),
         }
     )
+
+
+def place_of(upscaler: str, library: Library) -> str | None:
+    """Which file an upscaler is that clients know by name, and where it belongs, if it is one."""
+    if upscaler in NOT_SUPPORTED:
+        return NOT_SUPPORTED[upscaler]
+    stem = next((stem for stem, (name, _) in PUBLISHED.items() if name == upscaler), None)
+    folder = next((folder for begin, folder in _FOLDERS if upscaler.startswith(begin)), None)
+    if stem is None or folder not in library.tools:
+        return None
+    return f"{upscaler} is the file {stem}.pth in {library.tools[folder].folder}"

@@ -132,6 +132,14 @@ class Options:
     img2img_fix_steps: bool
     img2img_background_color: str
     upscaler_for_img2img: str | None
+    ESRGAN_tile: int
+    ESRGAN_tile_overlap: int
+    DAT_tile: int
+    DAT_tile_overlap: int
+    SWIN_tile: int
+    SWIN_tile_overlap: int
+    postprocessing_disable_in_extras: list[str]
+    postprocessing_operation_order: list[str]
     overlay_inpaint: bool
     save_init_img: bool
     inpainting_mask_weight: float

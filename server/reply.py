@@ -37,14 +37,15 @@ _IN_A_HURRY = 1
 class Known:
     """What is known once a plan has run: files hashed by loading them, and what it did.
 
-    `refiner` is the checkpoint that took over, if one did; `failures` are extensions that failed,
-    by the image that they left as it was.
+    `refiner` is the checkpoint that took over, if one did; `told` is what extensions say of an
+    image, `failures` are those that failed, by the image that they left as it was.
     """
 
     checkpoint: CheckpointInfo
     vae: VaeInfo | None
     refiner: CheckpointInfo | None
     effects: "Effects"
+    told: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     failures: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -83,7 +84,8 @@ def describe(
         "Init image hash": translated.init_hash,
         "RNG": seeds.source if seeds.source != "GPU" else None,
         "Tiling": True if plan.model.tiling else None,
-        **extra_parameters(translated, known),
+        **_extra(translated, known),
+        **known.told.get(index, {}),
         **_warning(known.failures.get(index, ())),
         **_hires_prompts(plan, index),
         **further,
@@ -93,7 +95,23 @@ def describe(
 
 
 def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
-    """The reply's `extra_generation_params`, in the wire's order."""
+    """The reply's `extra_generation_params`, in the wire's order.
+
+    What extensions say of the pictures one by one stands there once, all that is different.
+    """
+    told = _extra(translated, known)
+    said: dict[str, list[str]] = {}
+    for one in known.told.values():
+        for key, value in one.items():
+            said.setdefault(key, []).append(str(value))
+    told |= {key: "; ".join(dict.fromkeys(values)) for key, values in said.items()}
+    if known.failures:
+        told |= _warning(dict.fromkeys(each for some in known.failures.values() for each in some))
+    return told
+
+
+def _extra(translated: Translated, known: Known) -> dict[str, object]:
+    """What all pictures have in common."""
     plan, options, effects = translated.plan, translated.options, known.effects
     told = dict(translated.first)
     if effects.embeddings and options.textual_inversion_add_hashes_to_infotext:
@@ -122,8 +140,6 @@ def extra_parameters(translated: Translated, known: Known) -> dict[str, object]:
         told["Pad conds v0"] = True
     if options.sd_vae_decode_method != FULL and plan.passes == 1:
         told["VAE Decoder"] = options.sd_vae_decode_method
-    if known.failures:
-        told |= _warning(dict.fromkeys(each for some in known.failures.values() for each in some))
     return told
 
 

@@ -1,46 +1,31 @@
-"""A selected script at work: it runs in a thread, each of its generations a plan of its job."""
+"""Extensions at work within a job: in a thread, each of their generations a plan of the job."""
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
-from pydantic import ValidationError
 
-from extensions.protocol import BadScriptArgs, Extension, Host
-from extensions.registry import Hooks
-from extensions.wanted import Mode, Pictures, Wanted
-from models.library import Library
-from pipelines.pictures.upscale import enlarge
-from pipelines.plan import Img2ImgPlan, Inversion, Plan, Txt2ImgPlan
+from extensions.protocol import Extension, Host
+from extensions.registry import NO_HOOKS, Hooks, Named
+from extensions.wanted import Pictures, Wanted
 
-from . import reply, translate
-from .generation import Drawn, carry_out, options_of, styles_of
-from .img2img import InitPictures, init_pictures
+from . import reply
+from .generation import Drawn, carry_out, options_of
 from .jobs import Job
 from .keeping import Asked, keep
-from .names import names
-from .options import Options
-from .prompts import prompts
-from .sampling import resolve_sampler
 from .schemas.generation import GenerationRequest
-from .schemas.img2img import Img2ImgRequest
-from .schemas.txt2img import Txt2ImgRequest
 from .services import Services
-from .styles import Style
-from .translate import Translated
+from .wanted import request_of, translated, wanted_of
 from .wardrobe import Wardrobe
+from .workshop import Hurry, lent
 
 _LOOK_S = 1.0
 """How often a script that waits looks whether the server is still there."""
-
-_PICTURES = ("init_images", "mask", "latent_mask")
-_MANY = ("prompt", "negative_prompt", "seed")
-"""Fields that a script may give one value an image."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -53,7 +38,7 @@ class ScriptRun:
     services: Services
     job: Job
     request: GenerationRequest
-    hooks: Hooks
+    hooks: Hooks = NO_HOOKS
     warnings: list[str] = field(default_factory=list)
     kept: list[Image.Image] = field(default_factory=list)
     latest: Drawn | None = None
@@ -62,11 +47,15 @@ class ScriptRun:
     def __post_init__(self) -> None:
         self._wardrobe = Wardrobe(self.services.library.networks)
 
-    async def run(self, script: Extension, args: Any) -> Pictures:
-        """What the script makes; raises what it raises, and what ends one of its generations."""
+    async def run(self, script: Extension, args: Any, wanted: Wanted | None = None) -> Pictures:
+        """What the script makes of the request, or of what is `wanted` in its place.
+
+        Raises what it raises, and what ends one of its generations.
+        """
         assert script.run is not None
         loop = asyncio.get_running_loop()
-        wanted = await asyncio.to_thread(wanted_of, self.request, options_of(self.services))
+        if wanted is None:
+            wanted = await asyncio.to_thread(wanted_of, self.request, options_of(self.services))
         # Not a thread of the common pool: what the script waits for is done by those.
         threads = ThreadPoolExecutor(1, thread_name_prefix="script")
         context = contextvars.copy_context()
@@ -76,6 +65,22 @@ class ScriptRun:
             )
         finally:
             threads.shutdown(wait=False)
+
+    async def begin(
+        self, named: Sequence[Named], broken: tuple[str, ...]
+    ) -> tuple[Hooks, Wanted | None]:
+        """The hooks of the job, and what they want in place of the request, if anything else.
+
+        Raises what `wanted_of` raises.
+        """
+        host = self._host(asyncio.get_running_loop())
+
+        def begun() -> tuple[Hooks, Wanted | None]:
+            asked = wanted_of(self.request, options_of(self.services))
+            wanted, hooks = Hooks.begin(named, host, asked, broken).before_job(asked)
+            return hooks, None if wanted is asked else wanted
+
+        return await self.services.workers.run(begun)
 
     def _host(self, loop: asyncio.AbstractEventLoop) -> Host:
         watch, checkpoints = self.job.watch, self.services.library.checkpoints
@@ -88,32 +93,33 @@ class ScriptRun:
             return None if found is None else found.name
 
         def check(wanted: Wanted) -> None:
-            _request(wanted, type(self.request))
+            request_of(wanted, type(self.request))
+
+        def tick(share: float) -> None:
+            if watch.stopping or watch.cancelled:
+                raise Hurry
 
         return Host(
-            options=MappingProxyType(self.services.options.current.as_wire()),
-            names=names(self.services.library),
+            **lent(self.services, self.services.options.current, tick),
             expect=watch.expect_plans,
             check=check,
             generate=generate,
             describe=_describe,
             stopped=lambda: watch.interrupted or watch.cancelled,
             skipped=lambda: watch.progress().skipped,
-            upscale=lambda image, upscaler, scale: enlarge(image, scale, upscaler),
             find_checkpoint=find_checkpoint,
         )
 
     def _generate(
         self, wanted: Wanted, extra: Mapping[str, object], loop: asyncio.AbstractEventLoop
     ) -> Pictures:
-        """Called by the script, in its thread."""
-        request = _request(wanted, type(self.request))
+        """Called by the extension, in its thread."""
+        request = request_of(wanted, type(self.request))
         options = options_of(self.services)
-        styles, library = styles_of(self.services, request), self.services.library
-        translated = _translated(wanted, request, options, library, styles, self._wardrobe)
-        translated = replace(translated, first=MappingProxyType({**extra, **translated.first}))
+        made = translated(wanted, request, options, self.services, self._wardrobe)
+        made = replace(made, first=MappingProxyType({**extra, **made.first}))
         carried = asyncio.run_coroutine_threadsafe(
-            carry_out(self.services, self.job, translated, self.hooks), loop
+            carry_out(self.services, self.job, made, self.hooks), loop
         )
         while not wait((carried,), _LOOK_S).done:
             if loop.is_closed():
@@ -148,144 +154,6 @@ def told_of(pictures: Pictures) -> dict[str, Any]:
         "infotexts": pictures.infotexts,
     }
     return {**pictures.info, **own}
-
-
-def wanted_of(request: GenerationRequest, options: Options) -> Wanted:
-    """A request as extensions see it, under the server's own `options`.
-
-    Raises `BadImage`, `RemoteImage` and `ApiError` for pictures that are none.
-    """
-    sampler, schedule, _ = resolve_sampler(
-        request.sampler_name or request.sampler_index,
-        request.scheduler,
-        old_names=options.darkroom_old_sampler_names,
-    )
-    fields = {
-        **dict(request),
-        "sampler_name": sampler.name,
-        "scheduler": request.scheduler or schedule.label,
-        "do_not_save_samples": not request.save_images,
-        "do_not_save_grid": not request.save_images,
-    }
-    mode: Mode = "txt2img"
-    if isinstance(request, Img2ImgRequest):
-        mode = "img2img"
-        pictures = init_pictures(request)
-        fields |= {"init_images": pictures.images, "mask": pictures.mask}
-        fields |= dict.fromkeys(("latent_mask", "inversion", "color_reference"))
-    return Wanted(mode, MappingProxyType(fields))
-
-
-def _request(wanted: Wanted, kind: type[GenerationRequest]) -> GenerationRequest:
-    """What is wanted as a request without its pictures; of several values the first."""
-    fields = {name: wanted.fields[name] for name in kind.model_fields if name not in _PICTURES}
-    for name in _MANY:
-        if isinstance(fields[name], tuple):
-            fields[name] = fields[name][0]
-    fields["save_images"] = not wanted.do_not_save_samples
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        name = ".".join(map(str, wrong["loc"]))
-        raise BadScriptArgs(f"{name} {wrong['input']!r:.80}: {wrong['msg']}") from None
-
-
-def _translated(
-    wanted: Wanted,
-    request: GenerationRequest,
-    options: Options,
-    library: Library,
-    styles: Mapping[str, Style],
-    wardrobe: Wardrobe,
-) -> Translated:
-    if isinstance(request, Img2ImgRequest):
-        pictures = InitPictures(
-            images=wanted.init_images,
-            mask=wanted.mask,
-            latent_mask=wanted.latent_mask,
-            color_reference=wanted.color_reference,
-        )
-        made = translate.img2img(request, options, library, styles, pictures, wardrobe)
-        if wanted.inversion is not None:
-            made = replace(made, plan=_inverted(made.plan, wanted))
-    else:
-        assert isinstance(request, Txt2ImgRequest)
-        made = translate.txt2img(request, options, library, styles, wardrobe)
-    if not any(isinstance(getattr(wanted, name), tuple) for name in _MANY):
-        return made
-    plan = _spread(made, wanted, request, styles, wardrobe)
-    missed = wardrobe.warnings(dict.fromkeys(plan.prompts)) if plan.networks else ()
-    return replace(made, plan=plan, warnings=tuple(dict.fromkeys((*made.warnings, *missed))))
-
-
-def _spread(
-    made: Translated,
-    wanted: Wanted,
-    request: GenerationRequest,
-    styles: Mapping[str, Style],
-    wardrobe: Wardrobe,
-) -> Plan:
-    """The plan with every image's own prompts and seed."""
-    plan = made.plan
-    many = {name: getattr(wanted, name) for name in _MANY}
-    count = max(len(each) for each in many.values() if isinstance(each, tuple))
-    many = {
-        name: each if isinstance(each, tuple) else (each,) * count for name, each in many.items()
-    }
-    texts = [
-        prompts(
-            request.model_copy(update={"prompt": prompt, "negative_prompt": negative}),
-            made.options,
-            styles,
-        )
-        for prompt, negative in zip(many["prompt"], many["negative_prompt"], strict=True)
-    ]
-    seeds = many["seed"] if isinstance(wanted.seed, tuple) else plan.seeds.seeds[:count]
-    changed: dict[str, Any] = {
-        "prompts": tuple(each.prompt for each in texts),
-        "negative_prompts": tuple(each.negative_prompt for each in texts),
-        "networks": plan.networks and tuple(wardrobe.worn(each.prompt).uses for each in texts),
-    }
-    plan = replace(
-        plan,
-        **changed,
-        seeds=replace(plan.seeds, seeds=seeds, subseeds=plan.seeds.subseeds[:count]),
-    )
-    if isinstance(plan, Txt2ImgPlan) and plan.hires is not None:
-        plan = replace(plan, hires=replace(plan.hires, **_hires(changed, plan, request, count)))
-    return plan
-
-
-def _hires(
-    changed: Mapping[str, Any], plan: Txt2ImgPlan, request: GenerationRequest, count: int
-) -> dict[str, Any]:
-    """The hires pass's prompts: those of the first pass, unless the request names its own."""
-    assert plan.hires is not None and isinstance(request, Txt2ImgRequest)
-    own = {
-        "prompts": request.hr_prompt,
-        "negative_prompts": request.hr_negative_prompt,
-        "networks": request.hr_prompt,
-    }
-    return {
-        name: getattr(plan.hires, name)[:count] if own[name] else values
-        for name, values in changed.items()
-    }
-
-
-def _inverted(plan: Plan, wanted: Wanted) -> Plan:
-    """The plan with noise found in its init pictures."""
-    assert isinstance(plan, Img2ImgPlan)
-    asked = wanted.inversion
-    inversion = Inversion(
-        prompt=asked.prompt,
-        negative_prompt=asked.negative_prompt,
-        steps=asked.steps,
-        scale=asked.cfg_scale,
-        randomness=asked.randomness,
-        sigma_adjustment=asked.sigma_adjustment,
-    )
-    return replace(plan, inversion=inversion)
 
 
 def _pictures(request: GenerationRequest, drawn: Drawn, job: Job) -> Pictures:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from extensions.binding import pictures_sent, with_pictures
-from extensions.registry import Hook, failure
+from extensions.registry import Named, failure
 
 from . import imagecodec, remote
 from .options import Options
@@ -29,8 +29,8 @@ async def script_with_pictures(
 
 
 async def hooks_with_pictures(
-    hooks: Sequence[Hook], options: Options, network: Network = NETWORK
-) -> tuple[tuple[Hook, ...], tuple[str, ...]]:
+    hooks: Sequence[Named], options: Options, network: Network = NETWORK
+) -> tuple[tuple[Named, ...], tuple[str, ...]]:
     """The hooks with the pictures that their arguments name, and why others cannot be had.
 
     A text that is no picture costs its hook, but no generation. Raises what `remote.pictures`

@@ -14,6 +14,7 @@ from PIL import Image
 
 from models.library import Library
 from pipelines.pictures.prepared import Prepared
+from pipelines.pictures.upscale import Upscaler
 from pipelines.plan import (
     Emphasis,
     Encoding,
@@ -24,7 +25,6 @@ from pipelines.plan import (
     Seeds,
     Txt2ImgPlan,
 )
-from pipelines.pictures.upscale import Upscaler
 from pipelines.prompt.networks import lora_hashes
 
 from .choosing import merging, model_choice, refining, told_ignored, with_default_lora

@@ -12,6 +12,11 @@ import sys
 from pathlib import Path
 
 
+def log(argv: list[str]) -> None:
+    with Path(os.environ["FAKE_LOG"]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps([str(Path.cwd()), *argv]) + "\n")
+
+
 def main() -> int:
     argv = [word for word in sys.argv[1:] if word != "-P"]
     match argv:
@@ -19,16 +24,19 @@ def main() -> int:
             return int("FAKE_OLD" in os.environ)
         case ["-c", program, *_] if "ensurepip" in program:
             return int("FAKE_NO_ENSUREPIP" in os.environ)
-        case ["-c", _, "torch" | "onnxruntime" as package]:
-            sys.stdout.write(os.environ.get(f"FAKE_{package.upper()}", ""))
+        case ["-c", _, "torch" | "onnxruntime" | "opencv-python" | "rembg" as package]:
+            sys.stdout.write(os.environ.get(f"FAKE_{package.upper().replace('-', '_')}", ""))
             return 0
+        case ["-c", "import cv2" | "import rembg" as program]:
+            broken = os.environ.get("FAKE_BROKEN") == program.split()[1]
+            log(["-c", program])
+            return int(broken)
         case ["-c", *_] | ["-m", "server.settings", *_]:
             return subprocess.call([sys.executable, *sys.argv[1:]])
         case ["--version"]:
             sys.stdout.write("Python 3.13.0")
             return 0
-    with Path(os.environ["FAKE_LOG"]).open("a", encoding="utf-8") as log:
-        log.write(json.dumps([str(Path.cwd()), *argv]) + "\n")
+    log(argv)
     match argv:
         case ["-m", "venv", *_, folder]:
             (Path(folder) / "bin").mkdir(parents=True)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CI = ROOT / ".ci" / "run"
 TOOLS = "awk bash cat cksum df dirname env find flock grep head mkdir readlink rm sed"
+SERVER = "-e .[face,upscalers]"
 CUDA_REPORT = '{"requires_dist": ["sympy", "nvidia-cublas>=13; platform_system == \'Linux\'"]}'
 
 
@@ -92,7 +94,7 @@ def test_the_first_start_installs_and_serves(machine: Machine) -> None:
     run = machine.launch("--port", "80", "-f", "--ckpt", "a b")
     assert (run.returncode, run.stdout) == (0, "")
     assert machine.calls[0] == ["-m", "venv", str(machine.repo / ".venv")]
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
     assert machine.calls[-1] == ["-m", "server", "--port", "80", "--ckpt", "a b"]
 
 
@@ -109,7 +111,7 @@ def test_a_change_of_pyproject_installs_again(machine: Machine) -> None:
         file.write("\n# changed\n")
     machine.forget()
     assert machine.launch().returncode == 0
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
     assert not any("venv" in call for call in machine.calls), "the environment is kept"
 
 
@@ -122,7 +124,7 @@ def test_relative_paths_stay_the_callers(machine: Machine) -> None:
 def test_tests_bring_the_dev_extra_and_run_in_the_checkout(machine: Machine) -> None:
     run = machine.launch("test", "-k", "a b")
     assert run.returncode == 0
-    assert machine.installs[-1] == "-e .[dev]"
+    assert machine.installs[-1] == "-e .[face,upscalers,dev]"
     last = json.loads((machine.home / "log").read_text("utf-8").splitlines()[-1])
     shared = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
     assert last == [str(machine.repo), "-m", "pytest", *shared, "-k", "a b"]
@@ -134,7 +136,7 @@ def test_tests_bring_the_dev_extra_and_run_in_the_checkout(machine: Machine) -> 
 def test_an_environment_for_serving_is_not_enough_for_tests(machine: Machine) -> None:
     machine.launch()
     machine.launch("test")
-    assert machine.installs[-1] == "-e .[dev]"
+    assert machine.installs[-1] == "-e .[face,upscalers,dev]"
 
 
 def test_install_stops_after_installing_and_takes_extras(machine: Machine) -> None:
@@ -143,6 +145,51 @@ def test_install_stops_after_installing_and_takes_extras(machine: Machine) -> No
         assert machine.installs[-1] == "-e .[face,cluster]"
         assert not any("server" in call for call in machine.calls)
     assert len(machine.installs) == 4, "asked for by name, it is made again"
+
+
+def test_extras_that_are_set_and_empty_leave_the_server_bare(machine: Machine) -> None:
+    machine.launch(EXTRAS="")
+    assert machine.installs[-1] == "-e ."
+    machine.forget()
+    machine.launch(EXTRAS="")
+    assert machine.calls == [["-m", "server"]]
+    machine.launch("test", EXTRAS="")
+    assert machine.installs[-1] == "-e .[dev]"
+    machine.launch()
+    assert machine.installs[-1] == SERVER, "unset, they are the usual ones"
+
+
+def test_the_install_of_ci_serves_its_tests(machine: Machine) -> None:
+    stage = next(line for line in CI.read_text("utf-8").splitlines() if "EXTRAS=" in line)
+    extras = stage.split("EXTRAS=")[1].split()[0]
+    machine.launch("install", EXTRAS=extras)
+    machine.forget()
+    machine.launch("test")
+    assert machine.installs == []
+
+
+def test_what_rembg_compiles_is_compiled_by_the_install(machine: Machine) -> None:
+    run = machine.launch("install", FAKE_REMBG="2.0.86")
+    assert machine.calls[-1] == ["-c", "import rembg"]
+    assert "cannot be imported" not in run.stderr
+    machine.forget()
+    machine.launch()
+    assert [call[0] for call in machine.calls] == ["-m"], "once"
+
+
+def test_a_rembg_that_cannot_be_imported_is_said(machine: Machine) -> None:
+    run = machine.launch(FAKE_REMBG="2.0.86", FAKE_BROKEN="rembg")
+    assert "launch.sh: rembg cannot be imported" in run.stderr
+    assert machine.calls[-1] == ["-m", "server"], "the rest serves"
+
+
+def test_opencv_that_cannot_be_imported_gives_way_to_its_twin(machine: Machine) -> None:
+    run = machine.launch("install", FAKE_OPENCV_PYTHON="5.0.0.93", FAKE_BROKEN="cv2")
+    assert run.returncode == 0
+    assert machine.calls[-2][-4:] == ["-q", "-y", "opencv-python", "opencv-python-headless"]
+    assert machine.installs[-1] == "--no-deps opencv-python-headless==5.0.0.93"
+    machine.launch("install", FAKE_OPENCV_PYTHON="5.0.0.93")
+    assert machine.installs[-1] == SERVER
 
 
 def test_help_installs_nothing(machine: Machine) -> None:
@@ -167,7 +214,7 @@ def test_a_failed_install_is_said_and_tried_again(machine: Machine) -> None:
     assert machine.calls[-1][1] == "pip"
     machine.forget()
     assert machine.launch().returncode == 0
-    assert machine.installs[-1] == "-e ."
+    assert machine.installs[-1] == SERVER
 
 
 def test_venv_is_honoured(machine: Machine) -> None:
@@ -208,13 +255,13 @@ def test_debians_python_without_venv_but_with_pip_serves(machine: Machine) -> No
     assert machine.launch(FAKE_NO_ENSUREPIP="1").returncode == 0
     venv = str(machine.repo / ".venv")
     assert machine.calls[1] == ["-m", "venv", "--without-pip", venv]
-    assert machine.installs == ["pip", "torch==2.13.0", "-e ."]
+    assert machine.installs == ["pip", "torch==2.13.0", SERVER]
 
 
 def test_a_full_disk_is_said_before_anything_is_made(machine: Machine) -> None:
     machine.program("df", "echo head; echo /dev/x 9 9 1048576 9% /")
     message = refused(machine.launch())
-    assert "has 1024 MB free, the install needs about 3 GB" in message
+    assert "has 1024 MB free, the install needs about 4 GB" in message
     assert machine.calls == []
 
 
@@ -238,12 +285,12 @@ def test_an_index_of_torch_is_honoured(machine: Machine) -> None:
 @pytest.mark.parametrize("build", ["2.13.0", "2.13.0+cpu", "2.13.0+cu128"])
 def test_a_torch_that_is_there_is_left(machine: Machine, build: str) -> None:
     machine.launch(FAKE_TORCH=build)
-    assert machine.installs == ["-e ."]
+    assert machine.installs == [SERVER]
 
 
 def test_another_torch_is_replaced(machine: Machine) -> None:
     machine.launch(FAKE_TORCH="2.13.1")
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
 
 
 def gpu(machine: Machine, driver: str) -> None:
@@ -254,7 +301,7 @@ def test_a_gpu_takes_pips_own_torch(machine: Machine) -> None:
     gpu(machine, "580.65.06")
     run = machine.launch()
     assert run.returncode == 0
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
 
 
 def test_an_old_driver_is_said(machine: Machine) -> None:
@@ -269,28 +316,43 @@ def test_a_cpu_torch_beside_a_gpu_is_said(machine: Machine) -> None:
     gpu(machine, "580.65.06")
     run = machine.launch(FAKE_TORCH="2.13.0+cpu")
     assert "torch 2.13.0+cpu is in" in run.stderr
-    assert machine.installs == ["-e ."]
+    assert machine.installs == [SERVER]
 
 
 def test_a_broken_driver_counts_as_no_gpu(machine: Machine) -> None:
     machine.program("nvidia-smi", "exit 9")
     assert machine.launch(FAKE_ONNXRUNTIME="1.32.0").returncode == 0
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
 
 
 def test_onnxruntime_is_swapped_on_a_gpu(machine: Machine) -> None:
     gpu(machine, "580.65.06")
-    machine.launch("install", EXTRAS="face", FAKE_ONNXRUNTIME="1.32.0")
+    machine.launch("install", FAKE_ONNXRUNTIME="1.32.0", FAKE_TORCH="2.13.0")
     assert machine.installs[-1] == "--no-deps onnxruntime-gpu>=1.31,<1.32"
     removal = machine.calls[-2]
     assert removal[-4:] == ["-q", "-y", "onnxruntime", "onnxruntime-gpu"]
+
+
+def test_onnxruntime_is_swapped_in_an_image_for_gpus(machine: Machine) -> None:
+    machine.launch("install", FAKE_ONNXRUNTIME="1.32.0", NVIDIA_VISIBLE_DEVICES="all")
+    assert machine.installs[-1] == "--no-deps onnxruntime-gpu>=1.31,<1.32"
+    machine.launch("install", FAKE_ONNXRUNTIME="1.32.0", NVIDIA_VISIBLE_DEVICES="void")
+    assert machine.installs[-1] == SERVER
+
+
+@pytest.mark.parametrize("build", ["2.13.0+cpu", "2.13.0+cu128"])
+def test_onnxruntime_stays_beside_a_torch_of_another_cuda(machine: Machine, build: str) -> None:
+    gpu(machine, "580.65.06")
+    run = machine.launch("install", FAKE_ONNXRUNTIME="1.32.0", FAKE_TORCH=build)
+    assert machine.installs == [SERVER]
+    assert ("left to the CPU" in run.stderr) == build.endswith("cu128")
 
 
 def test_two_launches_install_once(machine: Machine) -> None:
     argv = [str(machine.repo / "launch.sh")]
     runs = [subprocess.Popen(argv, env=machine.environ, cwd=machine.home) for _ in range(2)]
     assert [run.wait(60) for run in runs] == [0, 0]
-    assert machine.installs == ["torch==2.13.0", "-e ."]
+    assert machine.installs == ["torch==2.13.0", SERVER]
     assert [call for call in machine.calls if call[1] == "server"] == [["-m", "server"]] * 2
 
 

@@ -1,15 +1,15 @@
 """`POST /sdapi/v1/extra-single-image` and `/extra-batch-images`: work on finished pictures."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from pipelines.watch import Watch
+from pipelines.watch import Cancelled, Watch
 
 from .. import extras, remote, reply
-from ..extras import Finished
+from ..extras import Finished, Order
+from ..extras_host import begun
 from ..jobs import Job
 from ..schemas.extras import (
     ExtrasBatchImagesRequest,
@@ -18,6 +18,8 @@ from ..schemas.extras import (
     ExtrasSingleImageRequest,
     ExtrasSingleImageResponse,
 )
+from ..script_pictures import hooks_with_pictures
+from ..selected import hooks
 from ..services import Services, ServicesDep
 from ..submission import Delivery, Wish, submit
 
@@ -62,20 +64,34 @@ async def _answer(
     content: Callable[[Finished], str],
 ) -> Response:
     """The work on a worker thread, as a job, and the JSON that `content` makes of it."""
-    warnings = extras.check(body, services.tools)
+    missing = extras.check(body, services.tools, services.library)
+    named = hooks("extras", body.alwayson_scripts, services.extensions)
     options = services.options.current
-    watch = Watch(batch_count=max(len(pictures), 1), steps=1)
+    watch = Watch(batch_count=max(len(pictures), 1), steps=extras.SHARES)
 
     async def work(job: Job) -> Response:
+        fetched = await remote.pictures(pictures, options)
+        ready, broken = await hooks_with_pictures(named, options)
+
+        def finished() -> Finished:
+            extras.check_sizes(fetched, body)
+            watch.begin()
+            order = Order(
+                request=body,
+                tools=services.tools,
+                options=options,
+                hooks=begun(services, options, body, watch, ready, broken),
+            )
+            return extras.finish(fetched, order, watch)
+
+        done = await services.workers.run(finished)
+        if watch.cancelled:
+            raise Cancelled("the job was cancelled")
+        warnings = (*missing, *done.warnings)
         for warning in warnings:
             log.warning("not honoured", what=warning)
-        fetched = await remote.pictures(pictures, options)
-        watch.begin()
-        finished = await asyncio.to_thread(
-            extras.finish, fetched, body, services.tools, options, watch
-        )
         return Response(
-            content(finished),
+            content(done),
             media_type="application/json",
             headers=reply.headers(job.id, warnings),
         )

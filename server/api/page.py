@@ -27,8 +27,8 @@ async def get_page(services: ServicesDep) -> PageReply:
         ("txt2img_hr_upscaler", [*LATENT_UPSCALERS, *upscalers]),
         ("extras_upscaler_1", upscalers),
         ("extras_upscaler_2", upscalers),
-        ("script_list", _titles("txt2img")),
-        ("script_list", _titles("img2img")),
+        ("script_list", _titles("txt2img", services)),
+        ("script_list", _titles("img2img", services)),
     )
     components = [
         PageComponent(id=number, props=PageProps(elem_id=elem_id, choices=names))
@@ -37,5 +37,5 @@ async def get_page(services: ServicesDep) -> PageReply:
     return PageReply(version=GRADIO, components=components)
 
 
-def _titles(mode: Mode) -> list[str]:
-    return ["None", *(script.title for script in scripts(mode))]
+def _titles(mode: Mode, services: ServicesDep) -> list[str]:
+    return ["None", *(script.title for script in scripts(mode, services.extensions))]

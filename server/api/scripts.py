@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from fastapi import APIRouter
 
 from extensions.binding import describe
+from extensions.protocol import Extension
 from extensions.registry import always_on, scripts
 from extensions.wanted import Mode
 
@@ -17,9 +18,9 @@ router = APIRouter()
 
 
 @router.get("/sdapi/v1/scripts", response_model=ScriptsList)
-async def get_scripts_list() -> ScriptsList:
+async def get_scripts_list(services: ServicesDep) -> ScriptsList:
     """The titles of all scripts, in lower case."""
-    return ScriptsList(txt2img=_titles("txt2img"), img2img=_titles("img2img"))
+    return ScriptsList(txt2img=_titles("txt2img", services), img2img=_titles("img2img", services))
 
 
 @router.get("/sdapi/v1/script-info", response_model=list[ScriptInfo])
@@ -28,16 +29,21 @@ async def get_script_info(services: ServicesDep) -> list[ScriptInfo]:
     return [*_infos("txt2img", services), *_infos("img2img", services)]
 
 
-def _titles(mode: Mode) -> list[str]:
-    own = [each.title.lower() for each in (*scripts(mode), *always_on(mode))]
+def _titles(mode: Mode, services: ServicesDep) -> list[str]:
+    own = [each.title.lower() for each in _own(mode, services)]
     return own + [each.title for each in STOCK_SCRIPTS if each.listed and mode in each.modes]
+
+
+def _own(mode: Mode, services: ServicesDep) -> list[Extension]:
+    among = services.extensions
+    return [*scripts(mode, among), *always_on(mode, among)]
 
 
 def _infos(mode: Mode, services: ServicesDep) -> list[ScriptInfo]:
     there = names(services.library, services.tools)
     own = [
         _info(each.title.lower(), each.run is None, mode, describe(each, mode, there))
-        for each in (*scripts(mode), *always_on(mode))
+        for each in _own(mode, services)
     ]
     stock = [
         _info(each.title, True, mode, each.args(there))

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.upscalers import PIXEL_UPSCALERS
 
 from .base import Reply, WireRequest
-from .lax import LaxBool, LaxFloat, LaxInt, LaxStr
+from .lax import LaxBool, LaxDict, LaxFloat, LaxInt, LaxStr
 from .limits import MAX_IMAGES
 
 _MODES = (0, 1)
@@ -148,6 +148,9 @@ class ExtrasRequest(WireRequest):
         default=False,
         title="Upscale first",
         description="Should the upscaler run before restoring faces?",
+    )
+    alwayson_scripts: LaxDict = Field(
+        default={}, description="Extensions that work on the result, and their arguments."
     )
 
 

@@ -7,14 +7,17 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from models.library import Library
+from pipelines.pictures.upscale import Tick, Upscaler
 from pipelines.plan import HiresPass, Txt2ImgPlan
 from server.errors import ApiError
 from server.hires import hires_pass, hires_warnings
 from server.options import Options
 from server.schemas.txt2img import Txt2ImgRequest
 from server.styles import Style
+from server.tools import PLAIN
 from server.wardrobe import Wardrobe
 
 from ..models.files import one_tensor
@@ -32,13 +35,14 @@ def hires(
     /,
     files: Library = NOWHERE,
     styles: Mapping[str, Style] = MappingProxyType({}),
+    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
     **fields: Any,
 ) -> tuple[HiresPass, dict[str, object]]:
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
     options, _ = Options.defaults().with_overrides(request.override_settings or {})
     wardrobe = Wardrobe(files.networks)
-    return hires_pass(request, options, first, files, styles, wardrobe, extra), extra
+    return hires_pass(request, options, first, files, styles, wardrobe, upscalers, extra), extra
 
 
 def test_defaults() -> None:
@@ -124,6 +128,21 @@ def test_no_upscaler_named_is_the_latent_one(unset: str | None) -> None:
 def test_an_unknown_sampler_is_told(fields: dict[str, Any], warnings: tuple[str, ...]) -> None:
     request = Txt2ImgRequest.model_validate({"enable_hr": True, **fields})
     assert hires_warnings(request) == warnings
+
+
+def test_an_upscaler_that_is_a_model_goes_into_the_plan() -> None:
+    def model(image: Image.Image, tick: Tick) -> Image.Image:
+        return image
+
+    made, extra = hires(hr_upscaler="4x-Sharp", upscalers={"None": "None", "4x-Sharp": model})
+    assert made.upscaler is model
+    assert extra["Hires upscaler"] == "4x-Sharp"
+    # names are taken as they are written, as in the reference
+    for name in ("4x-sharp", "4x-Sharp.pth", "Lanczos"):
+        with pytest.raises(ApiError) as refused:
+            hires(hr_upscaler=name, upscalers={"None": "None", "4x-Sharp": model})
+        assert refused.value.body["errors"] == f"could not find upscaler named {name}"
+        assert refused.value.body["detail"].endswith("Latent (nearest-exact), None, 4x-Sharp")
 
 
 def test_spellings_of_latent_upscalers() -> None:
@@ -214,7 +233,9 @@ def test_its_own_prompts_have_the_styles_and_no_comments() -> None:
     extra: dict[str, object] = {}
     request = Txt2ImgRequest.model_validate({"hr_prompt": "c", "styles": ["s"]})
     wardrobe = Wardrobe(NOWHERE.networks)
-    styled = hires_pass(request, Options.defaults(), FIRST, NOWHERE, styles, wardrobe, extra)
+    styled = hires_pass(
+        request, Options.defaults(), FIRST, NOWHERE, styles, wardrobe, PLAIN.upscalers, extra
+    )
     assert styled.prompts == ("c, oil", "c, oil")
     # what is not given is the first pass's, which has its styles already
     assert styled.negative_prompts == FIRST.negative_prompts

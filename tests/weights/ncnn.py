@@ -1,10 +1,10 @@
 """Reads networks of ncnn, the form that Real-ESRGAN's weights are published in as a package.
 
-Facts of the format (ncnn's documentation of its param and model files, and the files themselves): the
-text begins with a magic number and the counts of layers and blobs; a layer's line is its type, its name,
-how many blobs go in and out, their names, then `key=value`. The weights follow one another in the order
-of the layers. A convolution's begin with a tag that says how they are stored (0 fp32, 0x01306B47 fp16,
-padded to four bytes), and its bias is plain fp32; a PReLU's slopes are plain fp32.
+Facts of the format (ncnn's documentation of its param and model files, and the files themselves):
+the text begins with a magic number and the counts of layers and blobs; a layer's line is its type,
+its name, how many blobs go in and out, their names, then `key=value`. The weights follow each other
+in the order of the layers. A convolution's begin with a tag that says how they are stored (0 fp32,
+0x01306B47 fp16, padded to four bytes), and its bias is plain fp32; a PReLU's slopes are plain fp32.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class NotNcnn(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer with weights: of a convolution (out, in, h, w) fp16 or fp32, of a PReLU (channels,)."""
+    """A layer's weights: of a convolution (out, in, h, w) fp16 or fp32, of a PReLU (channels,)."""
 
     kind: str
     weight: np.ndarray[Any, Any]

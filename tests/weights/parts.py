@@ -20,7 +20,7 @@ class BadPackage(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A file, named as below a folder of models; `make` gives its bytes from the unpacked package."""
+    """A file, named as below a folder of models; `make` gives its bytes, of an unpacked package."""
 
     name: str
     make: Callable[[Path], bytes]

@@ -82,6 +82,10 @@ def picture(seed: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
     return Image.fromarray(levels)
 
 
+#: the least that is an ONNX file to look at: a version, a graph, and who made it
+SOUND, BROKEN = b"\x08\x09\x3a\x00\x12\x02it", b"\x08\x09\x3a\x00\x12\x06broken"
+
+
 class Fault(Exception):
     """What the stand-in's compiled part raises."""
 
@@ -90,7 +94,7 @@ class Fault(Exception):
 class FakeRuntime:
     """The parts of onnxruntime that are used, with `scores` in place of a network.
 
-    A file that begins with "broken" cannot be read.
+    The file `BROKEN` cannot be read.
     """
 
     scores: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -98,6 +102,9 @@ class FakeRuntime:
     inputs: int = 1
     opened: list[str] = field(default_factory=list)
     given: list[NDArray[np.float32]] = field(default_factory=list)
+    providers: Sequence[str] = ("CPUExecutionProvider",)
+    #: how many threads were asked for; None: sessions cannot share them
+    threads: list[int] | None = field(default_factory=list)
 
     def module(self) -> ModuleType:
         """It as what `import onnxruntime` gives."""
@@ -106,15 +113,25 @@ class FakeRuntime:
         module.capi = SimpleNamespace(onnxruntime_pybind11_state=state)
         module.SessionOptions = SimpleNamespace
         module.InferenceSession = self._open
+        module.get_available_providers = lambda: list(self.providers)
+        if self.threads is not None:
+            module.set_global_thread_pool_sizes = self._set_threads
         made: ModuleType = module
         return made
 
     def _open(self, path: str, *, sess_options: Any, providers: Sequence[str]) -> "FakeRuntime":
         assert list(providers) == ["CPUExecutionProvider"]
-        if Path(path).read_bytes().startswith(b"broken"):
+        if Path(path).read_bytes() == BROKEN:
             raise Fault("INVALID_PROTOBUF")
         self.opened.append(path)
         return self
+
+    def _set_threads(self, within: int, between: int) -> None:
+        assert between == 1
+        if self.threads:
+            raise Fault("Global thread pools have already been created, cannot replace them")
+        assert self.threads is not None
+        self.threads.append(within)
 
     def get_inputs(self) -> list[Any]:
         return [SimpleNamespace(name=f"in{n}", shape=list(self.shape)) for n in range(self.inputs)]
@@ -143,7 +160,7 @@ TAGS_CSV = """tag_id,name,category,count
 def tagger_files(folder: Path, *, tags: str = TAGS_CSV, name: str = "selected_tags.csv") -> None:
     """The files of a tagger whose network is `FakeRuntime`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(b"stand-in")
+    (folder / "model.onnx").write_bytes(SOUND)
     (folder / name).write_text(tags, "utf-8")
 
 

@@ -1,0 +1,1 @@
+"""Networks that enlarge pictures, from files as users have them."""

@@ -1,0 +1,131 @@
+"""The routes of extensions: bodies are made of the fields of `Args`, pictures go both ways."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from PIL import Image
+from pydantic import BaseModel, Field, create_model
+
+from extensions.binding import kinds
+from extensions.protocol import Extension, Missing, Route
+
+from . import imagecodec, remote
+from .disconnect import on_disconnect
+from .errors import ApiError
+from .imagecodec import Encoding
+from .options import Options
+from .services import Services
+from .workshop import workshop
+
+log = structlog.get_logger(__name__)
+
+_PNG = Encoding(format="png", effort=1)
+
+
+def extension_routes(services: Services) -> APIRouter:
+    """A router of what the server's extensions serve beside their work on jobs."""
+    router = APIRouter()
+    for extension in services.extensions:
+        for route in extension.routes:
+            _add(router, extension, route, services)
+    return router
+
+
+def _add(router: APIRouter, extension: Extension, route: Route, services: Services) -> None:
+    body_type = _body(extension, route)
+    told = (route.call.__doc__ or extension.title).strip()
+
+    async def get(request: Request) -> Response:
+        return await _answered(route, {}, request, services)
+
+    async def post(body: Any, request: Request) -> Response:
+        return await _answered(route, dict(body), request, services)
+
+    if body_type is None:
+        router.add_api_route(route.path, get, methods=["GET"], description=told)
+        return
+    # read by FastAPI: the type is known only now
+    post.__annotations__["body"] = body_type
+    router.add_api_route(route.path, post, methods=["POST"], description=told)
+
+
+def _body(extension: Extension, route: Route) -> type[BaseModel] | None:
+    """The fields of the route's `Args` as the wire has them; null stands for the default."""
+    fields: dict[str, Any] = {}
+    hints = get_type_hints(route.args)
+    for field in dataclasses.fields(route.args):
+        wire, default = _wire(kinds(hints[field.name]), field.default)
+        label = field.metadata.get("label", "")
+        fields[field.name] = (wire | None, Field(default, description=label))
+    if not fields:
+        return None
+    name = "".join(part.capitalize() for part in route.path.replace("-", "/").split("/"))
+    return create_model(f"{name}Request", **fields)
+
+
+def _wire(types: Sequence[Any], default: Any) -> tuple[Any, Any]:
+    """What an argument is on the wire, and its default there."""
+    if types == [Image.Image]:
+        return str, ""
+    if types == [tuple]:
+        return list[Any], list(default)
+    return (types[0] if len(types) == 1 else Any), default
+
+
+async def _answered(
+    route: Route, sent: Mapping[str, Any], request: Request, services: Services
+) -> Response:
+    """The route's reply. Raises `ApiError`, and what reading pictures and the route raise."""
+    options = services.options.current
+    args = await _args(route, sent, options)
+    working = asyncio.ensure_future(
+        services.workers.run(route.call, workshop(services, options), args)
+    )
+    async with on_disconnect(request, lambda: _leave(working)):
+        try:
+            reply = await working
+        except Missing as error:
+            raise ApiError(404, str(error), error="Missing") from error
+    content = await asyncio.to_thread(lambda: json.dumps(_on_the_wire(reply)).encode())
+    return Response(content, media_type="application/json")
+
+
+def _leave(working: "asyncio.Future[Any]") -> None:
+    """Nobody waits any more: what has not begun need not begin."""
+    working.cancel()
+
+
+async def _args(route: Route, sent: Mapping[str, Any], options: Options) -> Any:
+    hints = get_type_hints(route.args)
+    given = {name: value for name, value in sent.items() if value is not None}
+    for name in given:
+        if kinds(hints[name]) == [tuple]:
+            given[name] = tuple(given[name])
+    shown = [name for name in given if kinds(hints[name]) == [Image.Image]]
+    texts = {name: text for name in shown if (text := given.pop(name))}
+    pictures = await _pictures(list(texts.values()), options)
+    return route.args(**given, **dict(zip(texts, pictures, strict=True)))
+
+
+async def _pictures(texts: Sequence[str], options: Options) -> list[Image.Image]:
+    """What is sent as pictures, fetched under the guard and read."""
+    if not texts:
+        return []
+    found = await remote.pictures(texts, options)
+    return await asyncio.to_thread(lambda: [imagecodec.decode(text) for text in found])
+
+
+def _on_the_wire(value: Any) -> Any:
+    """A reply with its pictures as base64."""
+    if isinstance(value, Image.Image):
+        return imagecodec.to_base64(imagecodec.encode(value, None, _PNG))
+    if isinstance(value, Mapping):
+        return {name: _on_the_wire(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_on_the_wire(each) for each in value]
+    return value

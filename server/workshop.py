@@ -1,0 +1,93 @@
+"""What the server lends to extensions: files, sessions, faces, upscalers, restorers, threads."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from PIL import Image
+
+from extensions.protocol import BadScriptArgs, Missing, Workshop
+from models.onnx import NoOnnxruntime, session_options
+from models.tool_files import ToolFiles
+from pipelines.pictures.upscale import Tick, enlarge, unwatched
+
+from .names import names
+from .options import Options
+from .services import Services
+
+
+class Hurry(Exception):
+    """Raised by the tick of an upscaler: the job is to stop, and what is quick will do."""
+
+
+_PART = "roop"
+"""What `--use-cpu` calls the sessions of extensions."""
+_QUICK = "Lanczos"
+
+
+def workshop(services: Services, options: Options) -> Workshop:
+    """What an extension may borrow that no job runs for."""
+    return Workshop(**lent(services, options))
+
+
+def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[str, Any]:
+    """The fields of a `Workshop`; `tick` is told how far an upscaler is."""
+    device = services.settings.device_for(_PART)
+
+    def onnx() -> Mapping[str, Any]:
+        try:
+            return session_options(device)
+        except NoOnnxruntime as error:
+            raise Missing(str(error)) from error
+
+    def upscale(image: Image.Image, name: str, scale: float) -> Image.Image:
+        return _upscale(services, image, name, scale, tick)
+
+    def restore(image: Image.Image, name: str, weight: float) -> Image.Image:
+        return _restorer(services, name)(image, weight)
+
+    return {
+        "options": MappingProxyType(options.as_wire()),
+        "names": names(services.library, services.tools),
+        "folder": lambda kind: _files(services, kind).folder,
+        "weights": lambda kind: _weights(services, kind),
+        "session": services.sessions.get,
+        "onnx": onnx,
+        "faces": services.tools.faces,
+        "upscale": upscale,
+        "restore": restore,
+        "beside": services.workers.beside,
+    }
+
+
+def _files(services: Services, kind: str) -> ToolFiles:
+    found = services.library.tools.get(kind)
+    if found is None:
+        there = ", ".join(services.library.tools)
+        raise KeyError(f"no kind of weights {kind!r}: there are {there}")
+    return found
+
+
+def _weights(services: Services, kind: str) -> Mapping[str, Path]:
+    return MappingProxyType({file.name: file.path for file in _files(services, kind).files()})
+
+
+def _upscale(
+    services: Services, image: Image.Image, name: str, scale: float, tick: Tick
+) -> Image.Image:
+    upscaler = services.tools.upscalers.get(name)
+    if upscaler is None:
+        there = ", ".join(services.tools.upscalers)
+        raise BadScriptArgs(f"upscaler {name!r:.80}: allowed are {there}")
+    try:
+        return enlarge(image, scale, upscaler, tick)
+    except Hurry:
+        return enlarge(image, scale, _QUICK)
+
+
+def _restorer(services: Services, name: str) -> Callable[[Image.Image, float], Image.Image]:
+    restorer = services.tools.restorers.get(name)
+    if restorer is None:
+        raise Missing(f"{name!r:.80} is not installed: faces are left as they are")
+    return restorer
