@@ -1,5 +1,6 @@
 """What a client sends as a script's arguments becomes `Args`, and how clients are told of them."""
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -90,18 +91,16 @@ def describe(extension: Extension, mode: Mode, names: Names) -> Iterator[dict[st
 
 
 def _read(what: str, value: object, hint: Any) -> Any:
-    """A value as a type of `Args`; of several types the first that fits."""
-    several = kinds(hint)
-    if several != [hint]:
-        fitting = [kind for kind in several if type(value) is _SENT.get(kind, kind)]
-        return _read(what, value, (fitting or several)[0])
-    reader = _READERS[get_origin(hint) or hint]
-    try:
-        return reader(value)
-    except (ValueError, TypeError, OverflowError):
-        shown = repr(value)
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        raise BadScriptArgs(f"{what} {shown}: allowed is {_ALLOWED[reader]}") from None
+    """A value as a type of `Args`; of several types the value's own, else the first that fits."""
+    fitting = sorted(kinds(hint), key=lambda kind: kind is not type(value))
+    readers = [_READERS[get_origin(kind) or kind] for kind in fitting]
+    for reader in readers:
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return reader(value)
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    allowed = " or ".join(_ALLOWED[reader] for reader in readers)
+    raise BadScriptArgs(f"{what} {shown}: allowed is {allowed}")
 
 
 def kinds(hint: Any) -> list[Any]:
@@ -153,14 +152,14 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _picture(value: object) -> str | None:
-    """What is sent as a picture; an empty text is none."""
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value or None
+    """What is sent as a picture; an empty text is none.
+
+    What is no text at all is handed on as one: like a broken text it is no picture, which costs
+    the extension and no generation.
+    """
+    return (value if isinstance(value, str) else f"{value!r:.80}") or None
 
 
-#: a tuple is a list on the wire
-_SENT: Mapping[Any, Any] = types.MappingProxyType({tuple: list})
 _READERS: Mapping[Any, Any] = types.MappingProxyType(
     {bool: _switch, int: _whole, float: _number, str: _text, tuple: _texts, Image: _picture}
 )

@@ -15,7 +15,7 @@ class BadScriptArgs(ValueError):
 
 
 class Missing(LookupError):
-    """Weights or a package are not here; the text says which file goes where."""
+    """Weights or a package are not here, or damaged; the text says which file goes where."""
 
 
 def arg(default: Any, label: str, choices: Any = None, **span: float) -> Any:

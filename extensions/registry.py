@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import structlog
 from PIL.Image import Image
 
+from . import rembg, roop
 from .binding import bind
 from .protocol import Extension, Hook, Host, Touched
 from .scripts import (
@@ -29,7 +30,7 @@ _LONGEST = 300
 T = TypeVar("T")
 Change = Callable[[Image], Image]
 
-EXTENSIONS = (
+EXTENSIONS: tuple[Extension, ...] = (
     img2img_alternative.EXTENSION,
     loopback.EXTENSION,
     outpainting_mk2.EXTENSION,
@@ -38,6 +39,8 @@ EXTENSIONS = (
     prompts_from_file.EXTENSION,
     sd_upscale.EXTENSION,
     xyz_plot.EXTENSION,
+    rembg.EXTENSION,
+    roop.EXTENSION,
 )
 """What ships with the server, in the order in which clients are told of it."""
 

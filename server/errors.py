@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from extensions.binding import MissingScriptArgs
-from extensions.protocol import BadScriptArgs
+from extensions.protocol import BadScriptArgs, Missing
 from extensions.wanted import NoPicture
 from models.errors import ClipSkipOutOfRange
 from pipelines.pictures.errors import BadPicture
@@ -69,6 +69,7 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         Cancelled: Answer(status=499),
         BadPicture: Answer(status=422),
         BadScriptArgs: Answer(status=422),
+        Missing: Answer(status=404),
         MissingScriptArgs: Answer(status=500, error="TypeError"),
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),

@@ -12,11 +12,10 @@ from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
 from extensions.binding import kinds
-from extensions.protocol import Extension, Missing, Route
+from extensions.protocol import Extension, Route
 
 from . import imagecodec, remote
 from .disconnect import on_disconnect
-from .errors import ApiError
 from .imagecodec import Encoding
 from .options import Options
 from .services import Services
@@ -80,17 +79,14 @@ def _wire(types: Sequence[Any], default: Any) -> tuple[Any, Any]:
 async def _answered(
     route: Route, sent: Mapping[str, Any], request: Request, services: Services
 ) -> Response:
-    """The route's reply. Raises `ApiError`, and what reading pictures and the route raise."""
+    """The route's reply. Raises what reading pictures and the route raise."""
     options = services.options.current
     args = await _args(route, sent, options)
     working = asyncio.ensure_future(
         services.workers.run(route.call, workshop(services, options), args)
     )
     async with on_disconnect(request, lambda: _leave(working)):
-        try:
-            reply = await working
-        except Missing as error:
-            raise ApiError(404, str(error), error="Missing") from error
+        reply = await working
     content = await asyncio.to_thread(lambda: json.dumps(_on_the_wire(reply)).encode())
     return Response(content, media_type="application/json")
 

@@ -106,9 +106,9 @@ def check(request: ExtrasRequest, tools: Tools, library: Library) -> tuple[str, 
                     errors=f"could not find upscaler named {name}",
                 )
     return tuple(
-        f"{name} is not installed: faces are left as they are"
-        for name, visibility, _ in _restorations(request)
-        if visibility and name not in tools.restorers
+        f"{each.name} is not installed: faces are left as they are"
+        for each in _restorations(request)
+        if each.visibility and each.name not in tools.restorers
     )
 
 
@@ -187,9 +187,9 @@ def _steps(order: Order) -> Iterator[_Step]:
     if request.upscaler_1 != _NONE:
         parts = 2 if _takes_two(request) else 1
         named[_UPSCALE] = _Step(lambda image, work: _upscaled(image, order, work), parts)
-    for name, visibility, _ in _restorations(request):
-        if visibility:
-            named[name] = _restoration(name, order)
+    for restoration in _restorations(request):
+        if restoration.visibility:
+            named[restoration.name] = _restoring(restoration, order)
     wanted = (each for each in options.postprocessing_operation_order if each in named)
     for name in dict.fromkeys((*wanted, *named)):
         if name not in options.postprocessing_disable_in_extras:
@@ -198,29 +198,49 @@ def _steps(order: Order) -> Iterator[_Step]:
         yield _Step(lambda image, work: _hooked(image, order.hooks, work))
 
 
-def _restorations(request: ExtrasRequest) -> Iterator[tuple[str, float, Mapping[str, float]]]:
-    """Each face restorer, how visible it is to be, and the numbers that infotexts tell."""
-    yield GFPGAN, request.gfpgan_visibility, {"visibility": request.gfpgan_visibility}
-    numbers = {"visibility": request.codeformer_visibility, "weight": request.codeformer_weight}
-    yield CODEFORMER, request.codeformer_visibility, numbers
+@dataclass(frozen=True, slots=True)
+class _Restoration:
+    """A face restorer, how visible it is to be, and the weight where it has one."""
+
+    name: str
+    visibility: float
+    weight: float | None = None
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What infotexts tell of it."""
+        numbers = {"visibility": self.visibility, "weight": self.weight}
+        return {
+            f"{self.name} {key}": round(value, 3)
+            for key, value in numbers.items()
+            if value is not None
+        }
 
 
-def _restoration(name: str, order: Order) -> _Step:
+def _restorations(request: ExtrasRequest) -> tuple[_Restoration, ...]:
+    """The face restorers, visible or not."""
+    weight = request.codeformer_weight
+    return (
+        _Restoration(GFPGAN, request.gfpgan_visibility),
+        _Restoration(CODEFORMER, request.codeformer_visibility, weight),
+    )
+
+
+def _restoring(asked: _Restoration, order: Order) -> _Step:
     """The step of a face restorer; one that is not here, or fails, leaves the picture as it is."""
-    request, restorer = order.request, order.tools.restorers.get(name)
-    visibility, numbers = next(rest for known, *rest in _restorations(request) if known == name)
+    restorer = order.tools.restorers.get(asked.name)
 
     def blended(image: Image.Image) -> Image.Image:
         assert restorer is not None
-        return Image.blend(image, restorer(image, request.codeformer_weight), visibility)
+        return Image.blend(image, restorer(image, asked.weight or 0.0), asked.visibility)
 
     def restored(image: Image.Image, work: _Work) -> Image.Image:
         image = image.convert("RGB")
         if restorer is not None:
-            better, failure = guarded(name, blended, image)
+            better, failure = guarded(asked.name, blended, image)
             image = image if failure is not None else better
             work.warnings += () if failure is None else (failure,)
-        work.done |= {f"{name} {key}": round(value, 3) for key, value in numbers.items()}
+        work.done |= asked.told
         return image
 
     return _Step(restored)

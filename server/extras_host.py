@@ -1,17 +1,18 @@
-"""The extensions that a job of extras names, begun: what they may ask for while nothing is drawn."""
+"""The extensions that a job of extras names, and what they may ask for: nothing is drawn there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
 from extensions.protocol import BadScriptArgs, Host
 from extensions.registry import NO_HOOKS, Hooks, Named
-from extensions.wanted import Pictures, Wanted
-from pipelines.watch import Cancelled, Watch
+from extensions.wanted import Wanted
+from pipelines.watch import Watch
 
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .services import Services
-from .workshop import lent
+from .workshop import Hurry, lent
 
 
 def begun(
@@ -36,9 +37,8 @@ def _host(services: Services, options: Options, watch: Watch) -> Host:
         return watch.interrupted or watch.cancelled
 
     def tick(share: float) -> None:
-        # what an extension does with it is lost; its picture is not finished in any case
         if watch.stopping or watch.cancelled:
-            raise Cancelled("the job is to stop")
+            raise Hurry
 
     def find_checkpoint(name: str) -> str | None:
         found = checkpoints.closest(name)
@@ -56,5 +56,5 @@ def _host(services: Services, options: Options, watch: Watch) -> Host:
     )
 
 
-def _draws_nothing(asked: Wanted | Pictures, extra: Mapping[str, object] | None = None) -> Pictures:
+def _draws_nothing(*asked: object) -> Any:
     raise BadScriptArgs("extras draw nothing: only finished pictures are worked on here")

@@ -121,7 +121,12 @@ _FOLDERS = (
     _path("--codeformer-models-path", FOLDERS, "folder of CodeFormer", "{models}/Codeformer"),
     _path("--bsrgan-models-path", FOLDERS, "folder of BSRGAN upscalers", "{models}/BSRGAN"),
     _path("--dat-models-path", FOLDERS, "folder of DAT upscalers", "{models}/DAT"),
-    _path("--ldsr-models-path", FOLDERS, "folder of the LDSR upscaler", "{models}/LDSR"),
+    replace(
+        _path("--ldsr-models-path", FOLDERS, "folder of LDSR", "{models}/LDSR"),
+        effective=False,
+        help="folder of the LDSR upscaler (not in effect: it paints with a diffusion model of its"
+        " own, which is not supported)",
+    ),
     _path("--scunet-models-path", FOLDERS, "folder of ScuNET upscalers", "{models}/ScuNET"),
     _path("--swinir-models-path", FOLDERS, "folder of SwinIR upscalers", "{models}/SwinIR"),
     _path("--ui-settings-file", FOLDERS, "file of the options", "{data}/config.json"),
@@ -223,13 +228,7 @@ _IDLE = (
     Flag(name="--filenames-max-length", kind=Kind.INTEGER, default=128, used=False),
 )
 
-_NOT_YET = (
-    "--esrgan-models-path"
-    " --realesrgan-models-path --gfpgan-models-path --codeformer-models-path"
-    " --bsrgan-models-path --dat-models-path --ldsr-models-path --scunet-models-path"
-    " --swinir-models-path"
-    " --disable-nan-check"
-)
+_NOT_YET = "--gfpgan-models-path --codeformer-models-path --disable-nan-check"
 """Flags whose feature is still to come; help and the start-up log say so."""
 
 _USED = tuple(

@@ -109,11 +109,11 @@ def styles_of(services: Services, request: GenerationRequest) -> Mapping[str, St
 
 
 def _translate(services: Services, request: GenerationRequest, options: Options) -> Translated:
-    styles, upscalers = styles_of(services, request), services.tools.upscalers
+    styles, tools = styles_of(services, request), services.tools
     if isinstance(request, Img2ImgRequest):
-        return translate.img2img(request, options, services.library, styles, upscalers=upscalers)
+        return translate.img2img(request, options, services.library, styles, tools=tools)
     assert isinstance(request, Txt2ImgRequest)
-    return translate.txt2img(request, options, services.library, styles, upscalers=upscalers)
+    return translate.txt2img(request, options, services.library, styles, tools=tools)
 
 
 def _drawn(

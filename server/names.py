@@ -46,6 +46,6 @@ def place_of(upscaler: str, library: Library) -> str | None:
         return NOT_SUPPORTED[upscaler]
     stem = next((stem for stem, (name, _) in PUBLISHED.items() if name == upscaler), None)
     folder = next((folder for begin, folder in _FOLDERS if upscaler.startswith(begin)), None)
-    if stem is None or folder not in library.tools:
+    if stem is None or folder is None or folder not in library.tools:
         return None
     return f"{upscaler} is the file {stem}.pth in {library.tools[folder].folder}"

@@ -82,8 +82,8 @@ class Runtime:
 def build(settings: Settings, library: Library, options: OptionsStore) -> Runtime:
     """The device room that `settings` ask for; what stays loaded follows the `options`."""
     settle()
-    device = _device(settings.torch_device)
-    dtype = torch.float32 if _full_precision(settings, device) else torch.float16
+    device = torch_device(settings.torch_device)
+    dtype = torch.float32 if full_precision(settings, device) else torch.float16
     vae_dtype = torch.float32 if settings.no_half_vae else dtype
     embeddings = EmbeddingShelf((settings.embeddings_dir,), hashing=not settings.no_hashing)
     checkpoints = CheckpointManager(
@@ -103,7 +103,8 @@ def build(settings: Settings, library: Library, options: OptionsStore) -> Runtim
     return Runtime(engine, checkpoints, embeddings, settings)
 
 
-def _device(wanted: str) -> torch.device:
+def torch_device(wanted: str) -> torch.device:
+    """The device that a setting means, as `Settings.device_for` gives it."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
@@ -129,5 +130,6 @@ def _frugality(settings: Settings) -> Frugality:
     return Frugality(any_model=general, sdxl="parts" if settings.medvram_sdxl else general)
 
 
-def _full_precision(settings: Settings, device: torch.device) -> bool:
+def full_precision(settings: Settings, device: torch.device) -> bool:
+    """Whether what runs on that device is to compute in float32."""
     return settings.no_half or settings.precision == "full" or device.type == "cpu"

@@ -35,7 +35,7 @@ def selected(
         return None
     script = find(title, scripts(mode, among))
     if script is None:
-        raise ApiError(422, f"Script '{title}' not found")
+        raise _unknown(title, scripts(mode, among))
     return Selected(script, bind(script, request.script_args))
 
 
@@ -66,4 +66,10 @@ def _asked(
         elif find(title, scripts(mode, among)) is not None:
             raise ApiError(422, "Cannot have a selectable script in the always on scripts params")
         elif title.casefold() not in stock:
-            raise ApiError(422, f"Script '{title}' not found")
+            raise _unknown(title, always_on(mode, among))
+
+
+def _unknown(title: str, there: Sequence[Extension]) -> ApiError:
+    """The reference's own words, and beside them what may be named."""
+    titles = ", ".join(each.title for each in there)
+    return ApiError(422, f"Script '{title}' not found", errors=f"there are: {titles}")

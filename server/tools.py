@@ -1,15 +1,26 @@
 """What finished pictures can be worked on with: upscalers and face restorers, by name."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import structlog
 from PIL import Image
 
 from extensions.protocol import Missing
+from models.library import Library
+from models.sessions import SessionCache
+from models.upscalers.files import NOT_SUPPORTED
 from pipelines.pictures.upscale import Upscaler
 from pipelines.upscalers import PIXEL_UPSCALERS
+
+from .options import Options, OptionsStore
+from .settings import Settings
+from .upscaling import Opener, Upscalers
+
+log = structlog.get_logger(__name__)
 
 Restorer = Callable[[Image.Image, float], Image.Image]
 """Restores the faces of a picture; the number is CodeFormer's weight, from 0 to 1."""
@@ -30,9 +41,33 @@ class Tools:
     restorers: Mapping[str, Restorer]
     faces: Faces = _no_faces
 
+    def under(self, options: Options) -> "Tools":
+        """The same for a job with options of its own."""
+        if isinstance(self.upscalers, Upscalers):
+            return replace(self, upscalers=self.upscalers.under(options))
+        return self
+
 
 PLAIN = Tools(
     upscalers=MappingProxyType({name: name for name in PIXEL_UPSCALERS}),
     restorers=MappingProxyType({}),
 )
 """The tools that need no weights."""
+
+
+def open_tools(
+    settings: Settings,
+    library: Library,
+    options: OptionsStore,
+    sessions: SessionCache,
+    *,
+    restorers: Mapping[str, Restorer] = PLAIN.restorers,
+    faces: Faces = _no_faces,
+) -> Tools:
+    """The tools of the folders, as these are at each look; what they open is kept in `sessions`."""
+    for kind, reason in NOT_SUPPORTED.items():
+        for file in library.tools[kind].files() if kind in library.tools else ():
+            log.warning("upscaler left out", path=str(file.path), reason=reason)
+    opener = Opener(settings, sessions, threading.Lock())
+    upscalers = Upscalers(library, opener, lambda: options.current)
+    return Tools(upscalers=upscalers, restorers=restorers, faces=faces)

@@ -14,7 +14,6 @@ from PIL import Image
 
 from models.library import Library
 from pipelines.pictures.prepared import Prepared
-from pipelines.pictures.upscale import Upscaler
 from pipelines.plan import (
     Emphasis,
     Encoding,
@@ -37,7 +36,7 @@ from .schemas.generation import GenerationRequest
 from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .styles import Style
-from .tools import PLAIN
+from .tools import PLAIN, Tools
 from .vae_methods import vae_methods
 from .wardrobe import Wardrobe
 
@@ -74,12 +73,12 @@ def txt2img(
     library: Library,
     styles: Mapping[str, Style] = MappingProxyType({}),
     wardrobe: Wardrobe | None = None,
-    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
+    tools: Tools = PLAIN,
 ) -> Translated:
     """The plan of a txt2img request under `options` (its overrides included).
 
-    A script hands the `wardrobe` of its request from generation to generation. `upscalers` are
-    those of decoded pictures, by name.
+    A script hands the `wardrobe` of its request from generation to generation. Among `tools` are
+    the upscalers that may be named.
 
     Raises `ApiError` for what cannot be done at all.
     """
@@ -92,6 +91,7 @@ def txt2img(
     plan = Txt2ImgPlan(**common.fields, width=width, height=height, batch_size=request.batch_size)
     first: dict[str, object] = {}
     if request.enable_hr:
+        upscalers = tools.under(overridden).upscalers
         hires = hires_pass(
             request, common.options, plan, library, styles, wardrobe, upscalers, first
         )
@@ -106,16 +106,17 @@ def img2img(
     styles: Mapping[str, Style] = MappingProxyType({}),
     pictures: InitPictures | None = None,
     wardrobe: Wardrobe | None = None,
-    upscalers: Mapping[str, Upscaler] = PLAIN.upscalers,
+    tools: Tools = PLAIN,
 ) -> Translated:
     """The plan of an img2img request under `options` (its overrides included).
 
-    `pictures` take the place of those in the request; `wardrobe` and `upscalers` as in `txt2img`.
+    `pictures` take the place of those in the request; `wardrobe` and `tools` as in `txt2img`.
 
     Raises `ApiError` for what cannot be done at all, and `BadImage` for pictures that are none.
     """
     overridden, ignored = options.with_overrides(request.override_settings or {})
     first: dict[str, object] = {}
+    upscalers = tools.under(overridden).upscalers
     asked = img2img_asked(request, overridden, first, pictures, upscalers)
     wardrobe = wardrobe or Wardrobe(library.networks)
     common = _common(request, overridden, options, library, styles, asked.batch_size, wardrobe)

@@ -83,7 +83,7 @@ def translated(
     It works on pictures: call it in a thread. Raises what `translate.img2img` and `.txt2img` raise.
     """
     styles, library = styles_of(services, request), services.library
-    upscalers = services.tools.upscalers
+    tools = services.tools
     if isinstance(request, Img2ImgRequest):
         pictures = InitPictures(
             images=wanted.init_images,
@@ -91,14 +91,12 @@ def translated(
             latent_mask=wanted.latent_mask,
             color_reference=wanted.color_reference,
         )
-        made = translate.img2img(
-            request, options, library, styles, pictures, wardrobe, upscalers=upscalers
-        )
+        made = translate.img2img(request, options, library, styles, pictures, wardrobe, tools=tools)
         if wanted.inversion is not None:
             made = replace(made, plan=_inverted(made.plan, wanted))
     else:
         assert isinstance(request, Txt2ImgRequest)
-        made = translate.txt2img(request, options, library, styles, wardrobe, upscalers=upscalers)
+        made = translate.txt2img(request, options, library, styles, wardrobe, tools=tools)
     if not any(isinstance(getattr(wanted, name), tuple) for name in _MANY):
         return made
     plan = _spread(made, wanted, request, styles, wardrobe)

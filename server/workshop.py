@@ -1,6 +1,8 @@
 """What the server lends to extensions: files, sessions, faces, upscalers, restorers, threads."""
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from extensions.protocol import BadScriptArgs, Missing, Workshop
+from models.errors import CheckpointError
 from models.onnx import NoOnnxruntime, session_options
 from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Tick, enlarge, unwatched
@@ -35,30 +38,50 @@ def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[s
     """The fields of a `Workshop`; `tick` is told how far an upscaler is."""
     device = services.settings.device_for(_PART)
 
+    def session(key: Hashable, files: Sequence[Path], open: Callable[[], Any]) -> Any:
+        # What it imports may be what the device room imports too, and two threads that import the
+        # same large package at a time find it half there.
+        importlib.import_module("server.runtime")
+        with _missing():
+            return services.sessions.get(key, files, open)
+
     def onnx() -> Mapping[str, Any]:
-        try:
+        with _missing():
             return session_options(device)
-        except NoOnnxruntime as error:
-            raise Missing(str(error)) from error
+
+    def faces(image: Image.Image) -> Sequence[Any]:
+        with _missing():
+            return services.tools.faces(image)
 
     def upscale(image: Image.Image, name: str, scale: float) -> Image.Image:
-        return _upscale(services, image, name, scale, tick)
+        with _missing():
+            return _upscale(services, image, name, scale, tick)
 
     def restore(image: Image.Image, name: str, weight: float) -> Image.Image:
-        return _restorer(services, name)(image, weight)
+        with _missing():
+            return _restorer(services, name)(image, weight)
 
     return {
         "options": MappingProxyType(options.as_wire()),
         "names": names(services.library, services.tools),
         "folder": lambda kind: _files(services, kind).folder,
         "weights": lambda kind: _weights(services, kind),
-        "session": services.sessions.get,
+        "session": session,
         "onnx": onnx,
-        "faces": services.tools.faces,
+        "faces": faces,
         "upscale": upscale,
         "restore": restore,
         "beside": services.workers.beside,
     }
+
+
+@contextmanager
+def _missing() -> Iterator[None]:
+    """What the models room says of files and packages, as extensions know it."""
+    try:
+        yield
+    except (CheckpointError, NoOnnxruntime) as error:
+        raise Missing(str(error)) from error
 
 
 def _files(services: Services, kind: str) -> ToolFiles:

@@ -35,7 +35,7 @@ _CPU_IS_FULL = "can't allocate memory"
 
 
 def open_upscaler(
-    path: Path, *, device: torch.device, half: bool, turn: threading.Lock | None = None
+    path: Path, *, device: torch.device, half: bool, turn: "threading.Lock | None" = None
 ) -> "NetworkUpscaler":
     """The network of a file on a device; in half precision where it, and a GPU, can do that.
 

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,11 @@ def until(condition: Callable[[], bool]) -> None:
 class Launched:
     """`python -m server` with flags, and the few calls that tests make."""
 
-    def __init__(self, log: Path, *flags: str) -> None:
+    def __init__(self, log: Path, *flags: str, program: Sequence[str] = ("server",)) -> None:
+        """Start it; `program` is the module to run in the server's place, and what comes first."""
         self.port = free_port()
         self.log = log
-        command = [sys.executable, "-m", "server", "--port", str(self.port), *flags]
+        command = [sys.executable, "-m", *program, "--port", str(self.port), *flags]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"}

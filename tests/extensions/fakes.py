@@ -1,15 +1,17 @@
 """A host that draws without a model: pictures made from the fields of what is wanted."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
 
 from extensions.binding import bind
-from extensions.protocol import BadScriptArgs, Extension, Host
+from extensions.protocol import BadScriptArgs, Extension, Host, Missing
 from extensions.wanted import Pictures, Wanted
 
 NAMES = MappingProxyType(
@@ -18,6 +20,7 @@ NAMES = MappingProxyType(
         "samplers": ("DPM++ 2M", "Euler a", "Euler"),
         "schedulers": ("Automatic", "Karras"),
         "checkpoints": ("first.safetensors", "second.safetensors"),
+        "restorers": ("CodeFormer", "GFPGAN"),
         "vaes": ("one.vae.safetensors", "one.safetensors"),
     }
 )
@@ -94,6 +97,35 @@ def picture(name: str, width: int = 64, height: int = 64) -> Image.Image:
     return Image.new("RGB", (width, height), (code & 255, code >> 8 & 255, code >> 16 & 255))
 
 
+def lent(**own: Any) -> dict[str, Any]:
+    """The fields of a `Workshop` that lends nothing but room for sessions and plain resizing."""
+
+    def resized(image: Image.Image, name: str, scale: float) -> Image.Image:
+        return image.resize((int(image.width * scale), int(image.height * scale)))
+
+    def nothing(*_: object) -> Any:
+        raise Missing("there is nothing here")
+
+    def beside(work: Callable[[], Any]) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work())
+        return done
+
+    plain = {
+        "options": OPTIONS,
+        "names": NAMES,
+        "folder": lambda kind: Path("/models") / kind,
+        "weights": lambda kind: {},
+        "session": lambda key, files, open: open(),
+        "onnx": nothing,
+        "faces": nothing,
+        "upscale": resized,
+        "restore": nothing,
+        "beside": beside,
+    }
+    return {**plain, **own}
+
+
 def _check(wanted: Wanted) -> None:
     if wanted.steps < 1:
         raise BadScriptArgs(f"steps {wanted.steps}: at least 1")
@@ -118,17 +150,13 @@ class FakeHost:
     def host(self) -> Host:
         """The fake as a script sees it."""
         return Host(
-            options=self.options,
-            names=NAMES,
+            **lent(options=self.options),
             expect=self.expected.append,
             check=_check,
             generate=self.generate,
             describe=lambda drawn, extra: f"{drawn.infotexts[0]} {dict(extra)}",
             stopped=lambda: len(self.wanted) >= self.stop_after,
             skipped=lambda: len(self.wanted) - 1 == self.skip_at,
-            upscale=lambda image, name, scale: image.resize(
-                (int(image.width * scale), int(image.height * scale))
-            ),
             find_checkpoint=lambda name: next((n for n in NAMES["checkpoints"] if name in n), None),
         )
 

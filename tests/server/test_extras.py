@@ -3,6 +3,8 @@
 import base64
 import html
 import io
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from extensions.protocol import Hook, Touched
 from extensions.registry import NO_HOOKS, Hooks
+from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Tick, Upscaler
 from pipelines.watch import Watch
 from server.errors import ApiError
@@ -19,6 +22,10 @@ from server.imagecodec import BadImage
 from server.options import Options
 from server.schemas.extras import ExtrasSingleImageRequest
 from server.tools import PLAIN, Restorer, Tools
+
+from .fakes import CHECKPOINT, FakeCatalog, library
+
+NOWHERE = library(FakeCatalog(CHECKPOINT), Path("/nowhere"))
 
 
 def picture(width: int = 16, height: int = 8, mode: str = "RGB", **notes: str) -> str:
@@ -47,7 +54,7 @@ def run(
     **fields: Any,
 ) -> Finished:
     request = ExtrasSingleImageRequest.model_validate(fields)
-    check(request, tools)
+    check(request, tools, NOWHERE)
     check_sizes(pictures, request)
     settings, _ = Options.defaults().with_overrides(options or {})
     watch = watch or Watch(batch_count=max(len(pictures), 1), steps=SHARES)
@@ -219,7 +226,11 @@ def test_a_model_that_runs_twice_and_a_second_one_share_the_picture() -> None:
         seen.append(watch.progress().share)
         return doubled(image, tick)
 
-    asked = {"upscaler_2": "Model", "extras_upscaler_2_visibility": 1, "upscaling_resize": 4}
+    asked: dict[str, Any] = {
+        "upscaler_2": "Model",
+        "extras_upscaler_2_visibility": 1,
+        "upscaling_resize": 4,
+    }
     run(picture(), tools=with_model(model), watch=watch, upscaler_1="Model", **asked)
     assert len(seen) == 4
     assert seen == sorted(seen)
@@ -246,11 +257,24 @@ def test_an_unknown_upscaler_is_refused_with_the_names_there_are() -> None:
     assert run(picture(), upscaler_2="Nope").images
 
 
+def test_a_published_upscaler_is_told_with_the_place_of_its_file() -> None:
+    request = ExtrasSingleImageRequest.model_validate({"upscaler_1": "R-ESRGAN 4x+"})
+    folder = Path("/nowhere/models/RealESRGAN")
+    tools = {"RealESRGAN": ToolFiles("RealESRGAN", (folder,))}
+    with pytest.raises(ApiError) as refusal:
+        check(request, PLAIN, replace(NOWHERE, tools=tools))
+    assert refusal.value.body["errors"] == "could not find upscaler named R-ESRGAN 4x+"
+    assert refusal.value.body["detail"] == (
+        "Invalid upscaler, needs to be one of these: None , Lanczos , Nearest; "
+        f"R-ESRGAN 4x+ is the file RealESRGAN_x4plus.pth in {folder}"
+    )
+
+
 def test_face_restorers_that_are_not_there_leave_the_picture_as_it_is() -> None:
     request = ExtrasSingleImageRequest.model_validate(
         {"gfpgan_visibility": 0.5, "codeformer_visibility": 1, "codeformer_weight": 0.25}
     )
-    assert len(check(request, PLAIN)) == 2
+    assert len(check(request, PLAIN, NOWHERE)) == 2
     sent = picture()
     done = run(sent, gfpgan_visibility=0.5, codeformer_visibility=1, codeformer_weight=0.25)
     assert same(opened(done.images[0]), opened(sent))
@@ -272,7 +296,7 @@ def test_face_restorers_and_models_that_are_there_are_used() -> None:
         "codeformer_visibility": 0.5,
         "codeformer_weight": 0.75,
     }
-    assert check(ExtrasSingleImageRequest.model_validate(request), tools) == ()
+    assert check(ExtrasSingleImageRequest.model_validate(request), tools, NOWHERE) == ()
     sent = picture()
     done = run(sent, tools=tools, **request)
     enlarged = doubled(opened(sent), lambda share: None)
@@ -298,7 +322,11 @@ def test_faces_come_after_the_size_and_gfpgan_before_codeformer() -> None:
         return restore
 
     tools = with_model(doubled, CodeFormer=noted("CodeFormer"), GFPGAN=noted("GFPGAN"))
-    asked = {"upscaler_1": "Model", "gfpgan_visibility": 1, "codeformer_visibility": 1}
+    asked: dict[str, Any] = {
+        "upscaler_1": "Model",
+        "gfpgan_visibility": 1,
+        "codeformer_visibility": 1,
+    }
     # the old switch for this order changes nothing
     for first in (False, True):
         run(picture(), tools=tools, upscale_first=first, **asked)
@@ -349,7 +377,7 @@ def test_a_model_runs_until_the_size_is_reached_three_times_at_most() -> None:
         return doubled(image, tick)
 
     tools = with_model(model)
-    for factor, runs in ((2, 1), (3, 2), (4, 2), (8, 3), (12, 3), (1, 3), (0.5, 0)):
+    for factor, runs in ((2, 1), (3, 2), (4, 2), (8, 3), (12, 3), (1, 1), (0.5, 0)):
         sizes.clear()
         result = opened(
             run(picture(), tools=tools, upscaler_1="Model", upscaling_resize=factor).images[0]
@@ -438,7 +466,11 @@ def test_a_picture_that_lies_on_its_side_is_checked_as_it_stands() -> None:
     file = io.BytesIO()
     Image.new("RGB", (64, 8)).save(file, "JPEG", exif=exif)
     sent = base64.b64encode(file.getvalue()).decode()
-    asked = {"upscaling_resize_w": 8192, "upscaling_resize_h": 1024, "upscaling_crop": False}
+    asked: dict[str, Any] = {
+        "upscaling_resize_w": 8192,
+        "upscaling_resize_h": 1024,
+        "upscaling_crop": False,
+    }
     # 64x8 would fit, 8x64 does not
     with pytest.raises(ApiError, match="8x64"):
         run(sent, resize_mode=1, upscaler_1="Nearest", **asked)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extensions.protocol import Extension
-from extensions.registry import NO_HOOKS, Hook, Hooks
-from extensions.wanted import Wanted
+from extensions.protocol import Hook, Touched
+from extensions.registry import NO_HOOKS, Hooks
 from pipelines.effects import Effects
 from pipelines.generate import Generated, GeneratedImage
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
@@ -272,13 +271,13 @@ async def test_faces_that_nothing_restores_are_told_once(
 
 
 async def test_an_extension_that_fails_is_told_where_it_failed(tmp_path: Path) -> None:
-    def finish(picture: Image.Image, wanted: Wanted, args: object) -> Image.Image:
-        if level(picture) == 20:
-            raise ValueError("no face: 2, 3")
-        return picture
+    class Swap(Hook):
+        def finish(self, image: Image.Image) -> Touched:
+            if level(image) == 20:
+                raise ValueError("no face: 2, 3")
+            return Touched(image, {"Swapped": level(image)})
 
-    extension = Extension(title="Swap", modes=("txt2img",), args=NoArgs, finish=finish)
-    hooks = Hooks((Hook.of(extension, {}),), Wanted("txt2img", {}))
+    hooks = Hooks(hooks=(("Swap", Swap()),))
     request = Txt2ImgRequest(prompt="a", seed=5, batch_size=2, n_iter=2)
     served = services(tmp_path)
     drawn, _, _ = await run(served, request, grey(10, 20, 30, 20), hooks)
@@ -286,16 +285,19 @@ async def test_an_extension_that_fails_is_told_where_it_failed(tmp_path: Path) -
     assert [level(picture) for picture in drawn.pictures] == [10, 20, 30, 20]
     told = [parsed(text).get("Extension warning") for text in drawn.infotexts]
     assert told == [None, said, None, said]
+    swapped = [parsed(text).get("Swapped") for text in drawn.infotexts]
+    assert swapped == ["10", None, "30", None]
     assert drawn.warnings == (said,)
     extra = reply.told(request, drawn.translated, drawn.known, drawn.infotexts).extra
     assert extra["Extension warning"] == said
+    assert extra["Swapped"] == "10; 30"
     well, _, _ = await run(served, request, grey(10), hooks)
     assert well.warnings == ()
     assert "Extension warning" not in reply.extra_parameters(well.translated, well.known)
 
 
 async def test_a_hook_that_cannot_be_had_is_told_of_each_picture(tmp_path: Path) -> None:
-    hooks = Hooks(wanted=Wanted("txt2img", {}), broken=("Swap: BadImage: not base64",))
+    hooks = Hooks(broken=("Swap: BadImage: not base64",))
     request = Txt2ImgRequest(prompt="a", batch_size=2)
     drawn, _, _ = await run(services(tmp_path), request, grey(10, 20), hooks)
     assert all("Extension warning: " in text for text in drawn.infotexts)

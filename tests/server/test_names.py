@@ -1,10 +1,14 @@
 """What there is by name."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
+from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Upscaler
-from server.names import names
+from server.names import names, place_of
 from server.tools import Tools
 
 from .fakes import CHECKPOINT, FakeCatalog, library
@@ -38,3 +42,31 @@ def test_upscalers_are_those_that_are_here_now(tmp_path: Path) -> None:
     assert names(files, tools)["upscalers"] == ("None",)
     upscalers["4x-Sharp"] = "Lanczos"
     assert names(files, tools)["upscalers"] == ("None", "4x-Sharp")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "folder"),
+    [
+        ("ESRGAN_4x", "ESRGAN", "ESRGAN"),
+        ("R-ESRGAN 4x+ Anime6B", "RealESRGAN_x4plus_anime_6B", "RealESRGAN"),
+        ("R-ESRGAN General 4xV3", "realesr-general-x4v3", "RealESRGAN"),
+        ("DAT x3", "DAT_x3", "DAT"),
+        ("ScuNET PSNR", "scunet_color_real_psnr", "ScuNET"),
+        ("SwinIR 4x", "003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN", "SwinIR"),
+    ],
+)
+def test_a_published_upscaler_has_a_place(
+    tmp_path: Path, name: str, file: str, folder: str
+) -> None:
+    kinds = ("ESRGAN", "RealESRGAN", "DAT", "ScuNET", "SwinIR")
+    tools = {kind: ToolFiles(kind, (tmp_path / kind,)) for kind in kinds}
+    files = replace(library(FakeCatalog(CHECKPOINT), tmp_path), tools=tools)
+    assert place_of(name, files) == f"{name} is the file {file}.pth in {tmp_path / folder}"
+
+
+def test_no_place_is_made_up(tmp_path: Path) -> None:
+    files = library(FakeCatalog(CHECKPOINT), tmp_path)
+    assert place_of("4x-Mine", files) is None
+    assert place_of("ESRGAN_mine", files) is None
+    assert place_of("DAT x4", files) is None
+    assert "not supported" in str(place_of("LDSR", files))

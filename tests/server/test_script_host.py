@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from extensions.binding import bind
-from extensions.protocol import BadScriptArgs, Extension, Host
-from extensions.registry import NO_HOOKS, Hook, Hooks
+from extensions.protocol import BadScriptArgs, Extension, Hook, Host, Touched
+from extensions.registry import NO_HOOKS, Hooks
 from extensions.scripts import prompt_matrix
 from extensions.wanted import Inversion, Mode, Pictures, Wanted
 from models.networks.files import NetworkCatalog
@@ -27,9 +27,10 @@ from server.options import OptionsStore
 from server.schemas.generation import GenerationRequest
 from server.schemas.img2img import Img2ImgRequest
 from server.schemas.txt2img import Txt2ImgRequest
-from server.script_host import ScriptRun, told_of, wanted_of
+from server.script_host import ScriptRun, told_of
 from server.services import Services
 from server.settings import parse
+from server.wanted import wanted_of
 
 from .fakes import CHECKPOINT, FakeCatalog, FakeDevice, library
 
@@ -270,13 +271,13 @@ async def test_a_script_knows_what_there_is_and_how_its_job_is(stage: Stage) -> 
 
 
 async def test_hooks_and_warnings_of_generations(stage: Stage) -> None:
-    def finish(image: Image.Image, wanted: Wanted, args: object) -> Image.Image:
-        if image.getpixel((0, 0)) == (6, 6, 6):
-            raise ValueError("no six")
-        return Image.eval(image, lambda level: level + 100)
+    class Bright(Hook):
+        def finish(self, image: Image.Image) -> Touched:
+            if image.getpixel((0, 0)) == (6, 6, 6):
+                raise ValueError("no six")
+            return Touched(Image.eval(image, lambda level: level + 100))
 
-    extension = Extension(title="Bright", modes=("txt2img",), args=NoArgs, finish=finish)
-    hooks = Hooks((Hook.of(extension, {}),), wanted_of(_text(), stage.services.options.current))
+    hooks = Hooks(hooks=(("Bright", Bright()),))
 
     def run(host: Host, wanted: Wanted, args: object) -> Pictures:
         host.generate(wanted.changed(sampler_name="Oiler"), {})

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL.Image import Image
 
-from extensions.protocol import Extension, Host
-from extensions.registry import Hook
+from extensions.protocol import Extension, Hook, Host, Touched
+from extensions.registry import Named
 from extensions.wanted import Pictures, Wanted
 from server.imagecodec import BadImage, decode
 from server.remote import BadAddress, LocalAddress
@@ -30,12 +30,21 @@ class Args:
     word: str = ""
 
 
-def painted(image: Image, wanted: Wanted, args: Args) -> Image:
-    """The picture that was sent, in place of the one that was drawn."""
-    return image if args.face is None else args.face.resize(image.size)
+@dataclass
+class Painter(Hook):
+    """Gives the picture that was sent, in place of the one that was drawn."""
+
+    args: Args
+
+    def finish(self, image: Image) -> Touched:
+        return Touched(image if self.args.face is None else self.args.face.resize(image.size))
 
 
-HOOK = Extension(title="Paint", modes=("txt2img",), args=Args, finish=painted)
+def begin(_: Host, __: Wanted, args: Args) -> Hook:
+    return Painter(args)
+
+
+HOOK = Extension(title="Paint", modes=("txt2img",), args=Args, begin=begin)
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ async def test_pictures_are_read_and_fetched(site: Site) -> None:
         (f"data:image/png;base64,{base64_of(png(80))}", 80),
         (site.at("/x.png"), 70),
     ):
-        (hook,), broken = await hooks_with_pictures([Hook.of(HOOK, [sent, site.at("/y")])], OPEN)
+        (hook,), broken = await hooks_with_pictures([Named.of(HOOK, [sent, site.at("/y")])], OPEN)
         assert (red(hook.args), hook.args.word, broken) == (wanted, site.at("/y"), ())
         script = await script_with_pictures(Selected(HOOK, hook.args), OPEN)
         assert red(script.args) == wanted
@@ -71,24 +80,24 @@ async def test_pictures_are_read_and_fetched(site: Site) -> None:
 
 @pytest.mark.parametrize("sent", [None, ""])
 async def test_no_picture_is_none(sent: str | None) -> None:
-    (hook,), broken = await hooks_with_pictures([Hook.of(HOOK, {"face": sent})], GUARDED)
+    (hook,), broken = await hooks_with_pictures([Named.of(HOOK, {"face": sent})], GUARDED)
     assert (hook.args.face, broken) == (None, ())
 
 
 async def test_addresses_pass_the_guard(site: Site) -> None:
     site.pages["/x.png"] = page(200, png())
-    hook = Hook.of(HOOK, {"face": site.at("/x.png")})
+    hook = Named.of(HOOK, {"face": site.at("/x.png")})
     with pytest.raises(LocalAddress):
         await hooks_with_pictures([hook], GUARDED)
     with pytest.raises(LocalAddress):
         await script_with_pictures(Selected(HOOK, hook.args), GUARDED)
     assert site.asked == []
     with pytest.raises(BadAddress):
-        await hooks_with_pictures([Hook.of(HOOK, {"face": site.at("/none")})], OPEN)
+        await hooks_with_pictures([Named.of(HOOK, {"face": site.at("/none")})], OPEN)
 
 
 async def test_what_is_no_picture_costs_its_hook_alone() -> None:
-    bad, good = Hook.of(HOOK, ["not base64!", ""]), Hook.of(HOOK, [base64_of(png()), ""])
+    bad, good = Named.of(HOOK, ["not base64!", ""]), Named.of(HOOK, [base64_of(png()), ""])
     found, broken = await hooks_with_pictures([bad, good], GUARDED)
     assert [red(hook.args) for hook in found] == [90]
     (said,) = broken
@@ -102,8 +111,8 @@ async def test_jobs_get_the_pictures(
 ) -> None:
     """By the route: an always-on script's address, and a selected one's that is refused."""
     site.pages["/x.png"] = page(200, png(60))
-    hook = Hook.of(HOOK, {"face": site.at("/x.png")})
-    monkeypatch.setattr("server.answer.hooks", lambda mode, body: (hook,))
+    hook = Named.of(HOOK, {"face": site.at("/x.png")})
+    monkeypatch.setattr("server.answer.hooks", lambda mode, sent, among: (hook,))
     async with calling(tmp_path) as called:
         refused = await called.client.post("/sdapi/v1/txt2img", json={})
         assert refused.json()["detail"] == "Request to local resource not allowed"
@@ -121,9 +130,9 @@ async def test_jobs_get_the_pictures(
 
         options._current = replace(options.current, api_forbid_local_requests=True)
         script = Extension(title="Other", modes=("txt2img",), args=Args, run=run)
-        monkeypatch.setattr("server.answer.hooks", lambda mode, body: ())
+        monkeypatch.setattr("server.answer.hooks", lambda mode, sent, among: ())
         monkeypatch.setattr(
-            "server.answer.selected", lambda mode, body: Selected(script, hook.args)
+            "server.answer.selected", lambda mode, body, among: Selected(script, hook.args)
         )
         refused = await called.client.post("/sdapi/v1/txt2img", json={})
         assert refused.json()["detail"] == "Request to local resource not allowed"

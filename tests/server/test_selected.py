@@ -42,10 +42,9 @@ def test_no_script_is_none(title: str | None) -> None:
 def test_a_title_that_is_not_there_is_told(title: str) -> None:
     with pytest.raises(ApiError) as caught:
         selected("txt2img", _request(script_name=title))
-    assert (caught.value.status, caught.value.body["detail"]) == (
-        422,
-        f"Script '{title}' not found",
-    )
+    body = caught.value.body
+    assert (caught.value.status, body["detail"]) == (422, f"Script '{title}' not found")
+    assert body["errors"].startswith("there are: Prompt matrix, ")
 
 
 def test_bad_arguments_are_told() -> None:
@@ -65,7 +64,7 @@ def test_bad_arguments_are_told() -> None:
     ],
 )
 def test_stock_scripts_are_known_and_ignored(sent: dict[str, object]) -> None:
-    assert hooks("txt2img", _request(alwayson_scripts=sent)) == ()
+    assert hooks("txt2img", sent) == ()
 
 
 @pytest.mark.parametrize(
@@ -78,5 +77,5 @@ def test_stock_scripts_are_known_and_ignored(sent: dict[str, object]) -> None:
 )
 def test_other_titles_are_refused(title: str, said: str) -> None:
     with pytest.raises(ApiError) as caught:
-        hooks("txt2img", _request(alwayson_scripts={title: {"args": []}}))
+        hooks("txt2img", {title: {"args": []}})
     assert (caught.value.status, caught.value.body["detail"]) == (422, said)

@@ -1,4 +1,4 @@
-"""Real-ESRGAN's own weights, against pictures that spandrel alone made of them (and were looked at)."""
+"""Real-ESRGAN's own weights, against pictures that spandrel alone made of them, looked at."""
 
 from importlib.util import find_spec
 from pathlib import Path

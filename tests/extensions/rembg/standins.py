@@ -1,9 +1,8 @@
 """Models of the shapes that rembg runs, which find what is red; and a workshop that lends them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 from extensions.protocol import Host, Workshop
 from models.onnx import session_options
 from models.sessions import SessionCache
-from tests.extensions.fakes import FakeHost
 
 SIDE = 320
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -58,7 +56,7 @@ def network(
 
 def clothes() -> Any:
     """As u2net_cloth_seg: four classes of 768 x 768; red is 1, green 2, blue 3, black none."""
-    rows = ((-1.0, -1.0, -1.0), (3.0, -3.0, -3.0), (-3.0, 3.0, -3.0), (-3.0, -3.0, 3.0))
+    rows = ((-1.0, -1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
     return network(side=768, weights=rows, logits=True)
 
 
@@ -82,29 +80,36 @@ def inside(size: tuple[int, int] = (SIDE, SIDE)) -> NDArray[np.bool_]:
     """Which pixels are the disc's."""
     width, height = size
     y, x = np.mgrid[:height, :width]
-    return np.hypot(x - width / 2, y - height / 2) < min(size) * 0.3
+    near: NDArray[np.bool_] = np.hypot(x - width / 2, y - height / 2) < min(size) * 0.3
+    return near
 
 
 def workshop(folder: Path, sessions: SessionCache | None = None) -> Workshop:
-    """A workshop whose weights of u2net are the files of `folder`."""
-    host = lent(folder, sessions)
-    return Workshop(**{name: getattr(host, name) for name in Workshop.__dataclass_fields__})
+    """A workshop whose weights of u2net are the files of `folder`; it lends nothing else."""
+    return Workshop(**_lent(Workshop, folder, sessions))
 
 
-def lent(folder: Path, sessions: SessionCache | None = None) -> Host:
+def host(folder: Path, sessions: SessionCache | None = None) -> Host:
     """The same for a job."""
+    return Host(**_lent(Host, folder, sessions))
+
+
+def _lent(kind: type[Workshop], folder: Path, sessions: SessionCache | None) -> dict[str, Any]:
     kept = SessionCache(2**30) if sessions is None else sessions
 
-    def weights(kind: str) -> Mapping[str, Path]:
-        assert kind == "u2net"
-        paths = [path for path in folder.rglob("*.onnx") if path.is_file()]
-        names = {path.relative_to(folder).as_posix(): path for path in paths}
-        return MappingProxyType({name: names[name] for name in sorted(names)})
+    def weights(asked: str) -> Mapping[str, Path]:
+        assert asked == "u2net"
+        paths = sorted(path for path in folder.rglob("*.onnx") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path for path in paths}
 
-    return replace(
-        FakeHost().host(),
-        folder=lambda _: folder,
-        weights=weights,
-        session=kept.get,
-        onnx=lambda: session_options("cpu"),
-    )
+    def unused(*_: Any) -> Any:
+        raise AssertionError("rembg asks for nothing else")
+
+    return {field.name: unused for field in fields(kind)} | {
+        "options": {},
+        "names": {},
+        "folder": lambda _: folder,
+        "weights": weights,
+        "session": kept.get,
+        "onnx": lambda: session_options("cpu"),
+    }

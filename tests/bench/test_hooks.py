@@ -1,0 +1,147 @@
+"""What extensions cost the steps of others: `pytest -m bench tests/bench/test_hooks.py -s`.
+
+One client paints; meanwhile another has six faces swapped, or backgrounds taken away, without a
+pause. The steps of the painting job are timed alone and beside, in turns, on one server.
+"""
+
+import statistics
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.launched import Launched
+from tests.e2e.workload import base64_of, half_red, models_folder, write_cutter
+
+photographs = pytest.importorskip("tests.models.faces.photographs")
+standins = pytest.importorskip("tests.models.faces.standins")
+
+pytestmark = pytest.mark.bench
+
+PAIRS, STEPS = 5, 150
+PAINTING = {"prompt": "1 girl", "steps": STEPS, "width": 256, "height": 256, "seed": 1}
+#: of the model that takes away backgrounds: a second of one core, some 5 GFLOP
+ROUNDS = 20
+SIX = "0,1,2,3,4,5"
+
+
+class Traced:
+    """A server whose steps are written down."""
+
+    def __init__(self, folder: Path, models: Path) -> None:
+        self._file = folder / "trace"
+        self._read = 0
+        checkpoint = models / "Stable-diffusion" / "tiny-sd15.safetensors"
+        self.server = Launched(
+            folder / "log",
+            *("--data-dir", str(folder / "data"), "--models-dir", str(models)),
+            *("--ckpt", str(checkpoint), "--use-cpu", "all"),
+            program=("tests.bench.traced", str(self._file)),
+        )
+
+    def steps(self) -> list[float]:
+        """Milliseconds from step to step of the job with most steps since it was asked last."""
+        lines = self._file.read_text().splitlines()
+        ends = defaultdict(list)
+        for line in lines[self._read :]:
+            job, end = line.split()
+            ends[job].append(int(end))
+        self._read = len(lines)
+        longest = max(ends.values(), key=len)
+        assert len(longest) == STEPS
+        return [(later - sooner) / 1e6 for sooner, later in pairwise(longest)]
+
+
+@pytest.fixture(scope="module")
+def traced(reference_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    folder = tmp_path_factory.mktemp("hooks")
+    models = models_folder(folder / "models", reference_models)
+    standins.write_faces(models)
+    write_cutter(models / "u2net" / "u2netp.onnx", rounds=ROUNDS)
+    running = Traced(folder, models)
+    yield running
+    running.server.process.kill()
+    running.server.process.wait()
+
+
+class Beside:
+    """A client that asks for one thing again and again until it is told to stop."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask, self._stop, self.done = ask, threading.Event(), 0
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            self._ask()
+            self.done += 1
+
+    def end(self) -> int:
+        """How often it was answered."""
+        self._stop.set()
+        self._thread.join()
+        return self.done
+
+
+def test_steps_beside_hooks(traced: Traced) -> None:
+    rows = []
+    for name, (path, body) in kinds().items():
+        ask = partial(traced.server.post, path, body)
+        ask()
+        rows.append(row(name, traced, ask))
+    sys.stdout.write(
+        "\n| beside the painting job | done in each | step alone, ms: median, 95 %, worst "
+        "| beside: median, 95 %, worst | beside / alone, median of the pairs (least to most) |\n"
+        "|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def kinds() -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is asked for beside the painting job: path and body."""
+    group, portrait = base64_of(photographs.group(), "JPEG"), base64_of(photographs.portrait())
+    # model, restorer, its visibility, upscaler, scale, visibility, in the init picture alone
+    roop = [portrait, True, SIX, None, "None", 1, None, 1, 1, True, False]
+    job = {"init_images": [group], "steps": 1, "denoising_strength": 1.0, "width": 64, "height": 64}
+    swap = {"source_image": portrait, "target_image": group, "face_index": SIX}
+    cut = {"input_image": base64_of(half_red(300)), "model": "u2netp"}
+    return {
+        "six faces swapped, by the route": ("/roop/image", swap),
+        "six faces swapped, by a job's hook": (
+            "/sdapi/v1/img2img",
+            job | {"alwayson_scripts": {"roop": {"args": roop}}},
+        ),
+        "a background taken away": ("/rembg", cut),
+    }
+
+
+def row(name: str, traced: Traced, ask: Callable[[], Any]) -> str:
+    """The steps alone and beside what is asked, in turns."""
+    server = traced.server
+    server.post("/sdapi/v1/txt2img", PAINTING)
+    traced.steps()
+    alone, beside, ratios, done = [], [], [], []
+    for _ in range(PAIRS):
+        server.post("/sdapi/v1/txt2img", PAINTING)
+        alone += (first := traced.steps())
+        other = Beside(ask)
+        server.post("/sdapi/v1/txt2img", PAINTING)
+        done.append(other.end())
+        beside += (second := traced.steps())
+        ratios.append(statistics.median(second) / statistics.median(first))
+    ratios.sort()
+    told = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return (
+        f"| {name} | {statistics.median(done):g} | {spread(alone)} | {spread(beside)} | {told} |\n"
+    )
+
+
+def spread(times: list[float]) -> str:
+    times = sorted(times)
+    return f"{statistics.median(times):.1f}, {times[int(len(times) * 0.95)]:.1f}, {times[-1]:.1f}"
