@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+_WITHOUT_FILES = 2**18
+"""Bytes that count for what is of no file, such as the faces of a picture: so that it goes too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
@@ -28,7 +31,8 @@ class _Opened:
     @property
     def size(self) -> int:
         """Bytes of its files, which stand for those that it takes."""
-        return sum(file.stamp.size for file in self.files if file.stamp is not None)
+        sizes = [file.stamp.size for file in self.files if file.stamp is not None]
+        return sum(sizes) or _WITHOUT_FILES
 
 
 @dataclass(slots=True, eq=False)

@@ -15,6 +15,7 @@ from pipelines.watch import Cancelled, Watch
 
 from . import remote, reply
 from .choosing import kept_overrides, network_name
+from .extension_choice import enabled
 from .generation import Drawn, carry_out, draw, options_of
 from .infotext_request import filled
 from .jobs import Job
@@ -46,7 +47,7 @@ async def answer(
     """Carry out a request of a route; answer when its pictures are done, or at once."""
     wished = await asyncio.to_thread(wish, mode, body)
     body, lost = await _filled(body, services)
-    among = services.extensions
+    among = enabled(services.extensions, services.options.current)
     script, named = selected(mode, body, among), hooks(mode, body.alwayson_scripts, among)
 
     async def work(job: Job) -> Response:

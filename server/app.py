@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,18 +11,23 @@ from fastapi import FastAPI
 
 from models.errors import CheckpointError
 from models.hash_pass import HashPass
+from models.library import Library
+from models.sessions import SessionCache
 
 from . import errors, middleware
 from .api import ROUTERS, STOPPING
 from .choosing import model_choice
+from .extension_choice import extensions_of
 from .extension_routes import extension_routes
+from .faces import FaceTools, Restorers
 from .jobs import Device, JobQueue
 from .library import open_shelves
 from .option_rules import Rules
 from .options import OptionsStore
 from .profile import StartupProfile
-from .services import Services
+from .services import SESSION_BYTES, Services
 from .settings import Settings
+from .tools import Tools, open_tools
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +42,15 @@ def create_app(settings: Settings) -> FastAPI:
     options = OptionsStore(settings.config_path, Rules.of(settings))
     with profile.stage("list models"):
         shelves = open_shelves(settings)
+    sessions = SessionCache(SESSION_BYTES)
     services = Services(
         settings=settings,
         options=options,
         library=shelves.library,
         jobs=JobQueue(limit=settings.max_queue),
+        tools=_tools(settings, shelves.library, options, sessions),
+        sessions=sessions,
+        extensions=extensions_of(settings),
         profile=profile,
     )
 
@@ -69,6 +79,15 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.include_router(extension_routes(services))
     return app
+
+
+def _tools(
+    settings: Settings, library: Library, options: OptionsStore, sessions: SessionCache
+) -> Tools:
+    """What works on pictures, over one cache of what it opens."""
+    found = FaceTools(settings, library, sessions, threading.Lock())
+    restorers = Restorers(found, lambda: options.current)
+    return open_tools(settings, library, options, sessions, restorers=restorers, faces=found.faces)
 
 
 def _is_busy(services: Services) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
@@ -16,6 +16,7 @@ from extensions.protocol import Extension, Route
 
 from . import imagecodec, remote
 from .disconnect import on_disconnect
+from .extension_choice import enabled
 from .imagecodec import Encoding
 from .options import Options
 from .services import Services
@@ -40,10 +41,10 @@ def _add(router: APIRouter, extension: Extension, route: Route, services: Servic
     told = (route.call.__doc__ or extension.title).strip()
 
     async def get(request: Request) -> Response:
-        return await _answered(route, {}, request, services)
+        return await _answered(extension, route, {}, request, services)
 
     async def post(body: Any, request: Request) -> Response:
-        return await _answered(route, dict(body), request, services)
+        return await _answered(extension, route, dict(body), request, services)
 
     if body_type is None:
         router.add_api_route(route.path, get, methods=["GET"], description=told)
@@ -77,10 +78,16 @@ def _wire(types: Sequence[Any], default: Any) -> tuple[Any, Any]:
 
 
 async def _answered(
-    route: Route, sent: Mapping[str, Any], request: Request, services: Services
+    extension: Extension,
+    route: Route,
+    sent: Mapping[str, Any],
+    request: Request,
+    services: Services,
 ) -> Response:
     """The route's reply. Raises what reading pictures and the route raise."""
     options = services.options.current
+    if extension not in enabled(services.extensions, options):
+        raise HTTPException(404)
     args = await _args(route, sent, options)
     working = asyncio.ensure_future(
         services.workers.run(route.call, workshop(services, options), args)

@@ -171,6 +171,15 @@ _MODEL = (
 )
 
 _OWN = (
+    _path("--extensions-dir", OWN, "folder of extensions of your own (none)"),
+    _text(
+        "--extensions",
+        OWN,
+        "extensions from outside that are loaded, in this order (comma separated): modules of"
+        " --extensions-dir, entry points of packages, * for all (all of --extensions-dir)",
+    ),
+    _switch("--disable-all-extensions", OWN, "have no roop, no rembg and none from outside"),
+    _switch("--disable-extra-extensions", OWN, "have no extension from outside"),
     _switch(
         "--no-background-hashing", OWN, "hash a file when it is first loaded, not while idle too"
     ),
@@ -196,8 +205,7 @@ _IDLE_SWITCHES = (
     " --gradio-debug --opt-channelslast --autolaunch --use-textbox-seed"
     " --disable-console-progressbars --enable-console-prompts --disable-safe-unpickle"
     " --ui-debug-mode --administrator --no-gradio-queue --skip-version-check"
-    " --no-download-sd-model --add-stop-route --disable-all-extensions"
-    " --disable-extra-extensions --unix-filenames-sanitization"
+    " --no-download-sd-model --add-stop-route --unix-filenames-sanitization"
 )
 _IDLE_TEXTS = "--gradio-img2img-tool --gradio-inpaint-tool --theme"
 _IDLE_INTEGERS = "--sub-quad-kv-chunk-size --sub-quad-chunk-threshold"
@@ -228,7 +236,7 @@ _IDLE = (
     Flag(name="--filenames-max-length", kind=Kind.INTEGER, default=128, used=False),
 )
 
-_NOT_YET = "--gfpgan-models-path --codeformer-models-path --disable-nan-check"
+_NOT_YET = "--disable-nan-check"
 """Flags whose feature is still to come; help and the start-up log say so."""
 
 _USED = tuple(

@@ -3,7 +3,7 @@
 import json
 import os
 from asyncio import Lock as AsyncLock
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -181,6 +181,7 @@ class Options:
     face_restoration: bool
     face_restoration_model: str
     code_former_weight: float
+    face_restoration_unload: bool
 
     interrogate_keep_models_in_memory: bool
     interrogate_return_ranks: bool
@@ -203,6 +204,9 @@ class Options:
     api_enable_requests: bool
     api_forbid_local_requests: bool
     api_useragent: str
+
+    disabled_extensions: Sequence[str]
+    disable_all_extensions: str
 
     extra: Mapping[str, Any]
     rules: Rules

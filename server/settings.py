@@ -90,6 +90,10 @@ class Settings:
     no_hashing: bool
     skip_load_model_at_start: bool
     disable_nan_check: bool
+    extensions_dir: Path | None
+    extensions: str | None
+    disable_all_extensions: bool
+    disable_extra_extensions: bool
     no_background_hashing: bool
     device: str | None
     max_batch: int

@@ -95,6 +95,7 @@ class _Checked:
         self._model, self._session = model, session
         self._turn = threading.Lock()
         self._failures = library.failures()
+        self._options = library.run_options(session)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or not outputs:
             names = ", ".join(each.name for each in inputs)
@@ -122,11 +123,12 @@ class _Checked:
         """The first output: [1, classes, height, width]."""
         try:
             with self._turn:
-                out = np.asarray(self._session.run([self._first], feed)[0], dtype=np.float32)
+                outs = self._session.run([self._first], feed, self._options)
         except self._failures as error:
             raise BrokenModel(
                 self._model.path, f"onnxruntime cannot run it ({error!s:.300})"
             ) from error
+        out = np.asarray(outs[0], dtype=np.float32)
         classes = _CLASSES if self._model.base == CLOTHES else 1
         if out.ndim != 4 or out.shape[0] != 1 or out.shape[1] < classes or min(out.shape[2:]) < 2:
             allowed = f"[1, {classes}, height, width] is allowed"

@@ -14,7 +14,7 @@ from .sources import source_face
 from .swapper import CannotSwap, Swapper, open_model
 
 #: what an upscaler or restorer may fail of, which is no reason to lose the swapped faces
-_FAILURES = (LookupError, ValueError, RuntimeError, OSError, MemoryError)
+_FAILURES = (ArithmeticError, LookupError, ValueError, RuntimeError, OSError, MemoryError)
 _LONGEST = 160
 """Characters of one reason, which is told in infotexts."""
 _SHOWN = 8
@@ -52,10 +52,10 @@ def _swap(
     if order.source is None:
         raise CannotSwap("no source picture")
     picture, alpha = _apart(target)
-    swapper = open_model(workshop, order.model)
     source = source_face(workshop, _apart(order.source)[0])
     if source is None:
         raise CannotSwap("no face in the source picture")
+    swapper = open_model(workshop, order.model)
     verdict = look(workshop, picture)
     if verdict.against is not None:
         raise CannotSwap(f"the safety check found {verdict.against}")

@@ -89,9 +89,10 @@ def _window(points: Any, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
     What INSwapper does takes the time of the whole picture that it is given.
     """
+    if not np.isfinite(points).all():
+        raise CannotSwap("its eyes, nose and mouth are nowhere")
     to_face = np.eye(3)
-    if np.isfinite(points).all():
-        to_face[:2] = crop_to_face(np.asarray(points, np.float32))
+    to_face[:2] = crop_to_face(np.asarray(points, np.float32))
     if not np.isfinite(to_face).all() or abs(np.linalg.det(to_face)) < np.finfo(np.float32).eps:
         raise CannotSwap("its eyes, nose and mouth coincide")
     corners = np.array([[0, 0, 1], [_SIDE, 0, 1], [0, _SIDE, 1], [_SIDE, _SIDE, 1]])

@@ -169,9 +169,7 @@ def _shrunk(
 def _warped(
     image: Image.Image, ways: tuple[float, float, float, float, float, float], size: tuple[int, int]
 ) -> Pixels:
-    return np.asarray(
-        image.transform(size, Image.Transform.AFFINE, ways, Image.Resampling.BICUBIC)
-    )
+    return np.asarray(image.transform(size, Image.Transform.AFFINE, ways, Image.Resampling.BICUBIC))
 
 
 def _cover() -> Image.Image:

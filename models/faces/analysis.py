@@ -4,6 +4,7 @@ import importlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,35 +61,34 @@ class Analyser:
         pixels, scale = _seen(image)
         found = self._detected(pixels)
         for face in found:
-            self._run(RECOGNISER, lambda face=face: recogniser.get(pixels, face))
+            self._run(RECOGNISER, partial(recogniser.get, pixels, face))
             length = float(np.linalg.norm(face.embedding))
             if not math.isfinite(length) or length == 0:
                 raise CorruptCheckpoint(self._folder / RECOGNISER, "cannot tell faces apart")
         return tuple(_scaled(face, scale) for face in found)
 
     def _detected(self, pixels: NDArray[np.uint8]) -> list[Any]:
-        """Faces in [height, width, 3] BGR."""
+        """Faces in [height, width, 3] BGR, left to right."""
         height, width = pixels.shape[:2]
-        detector = self._application.det_model
-        make = importlib.import_module("insightface.app.common").Face
         for side in SIDES:
+            # a picture that is no pixel wide when fitted shows nothing
             if min(width, height) * side < max(width, height):
                 break
-            found = self._run(
-                DETECTOR,
-                lambda side=side: detector.detect(
-                    pixels, input_size=(side, side), det_thresh=_THRESHOLD
-                ),
-            )
-            boxes, points = found
-            sound = [
-                make(bbox=box[:4], kps=marks, det_score=box[4])
-                for box, marks in zip(boxes, points, strict=True)
-                if np.isfinite(box).all() and np.isfinite(marks).all()
-            ]
-            if sound:
-                return sorted(sound, key=lambda face: float(face.bbox[0]))
+            found: list[Any] = self._run(DETECTOR, partial(self._detected_at, pixels, side))
+            if found:
+                return sorted(found, key=lambda face: float(face.bbox[0]))
         return []
+
+    def _detected_at(self, pixels: NDArray[np.uint8], side: int) -> list[Any]:
+        face = importlib.import_module("insightface.app.common").Face
+        boxes, points = self._application.det_model.detect(
+            pixels, input_size=(side, side), det_thresh=_THRESHOLD
+        )
+        return [
+            face(bbox=box[:4], kps=marks, det_score=box[4])
+            for box, marks in zip(boxes, points, strict=True)
+            if np.isfinite(box).all() and np.isfinite(marks).all()
+        ]
 
     def _run(self, name: str, work: Callable[[], Any]) -> Any:
         try:

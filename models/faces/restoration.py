@@ -26,7 +26,7 @@ _WAIT = 0.2
 
 
 def open_restorer(
-    path: Path, name: str, *, device: torch.device, turn: threading.Lock | None = None
+    path: Path, name: str, *, device: torch.device, turn: "threading.Lock | None" = None
 ) -> "FaceRestorer":
     """The network of a file on a device, in float32: neither of the two can do with less.
 
@@ -38,15 +38,18 @@ def open_restorer(
     kind = network.architecture.id
     if kind != name:
         raise UnsupportedCheckpoint(path, f"is a network of the kind {kind}, not {name}")
-    return FaceRestorer(network.model.to(device), path, name, turn or threading.Lock())
+    return FaceRestorer(network.model, path, name, device, turn or threading.Lock())
 
 
 class FaceRestorer:
     """Restores faces of 512x512 pixels; for any number of threads."""
 
-    def __init__(self, model: Any, path: Path, name: str, turn: threading.Lock) -> None:
+    def __init__(
+        self, model: Any, path: Path, name: str, device: torch.device, turn: threading.Lock
+    ) -> None:
         """Restore by a module of the kind `name`; `path` is for what goes wrong."""
         self._model = model
+        self._device = device
         self._path = path
         self._restore = _CALLS[name]
         self._name = name
@@ -80,6 +83,11 @@ class FaceRestorer:
             restored.putalpha(image.getchannel("A"))
         return restored
 
+    def rest(self) -> None:
+        """Leave the device, until there is a face to restore again."""
+        with self._turn:
+            self._model.to("cpu")
+
     def _upright(self, face: Pixels, weight: float, share: float, tick: Tick) -> Pixels:
         while not self._turn.acquire(timeout=_WAIT):
             tick(share)
@@ -90,10 +98,9 @@ class FaceRestorer:
 
     @torch.inference_mode()
     def _run(self, face: Pixels, weight: float) -> Pixels:
-        device = next((each.device for each in self._model.parameters()), torch.device("cpu"))
-        given = torch.tensor(face, device=device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        given = torch.tensor(face, device=self._device).permute(2, 0, 1)[None].float()
         try:
-            made = self._restore(self._model, given, weight)[0]
+            made = self._restore(self._model.to(self._device), given / 127.5 - 1, weight)[0]
         except (RuntimeError, ValueError, LookupError, AssertionError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -26,7 +26,7 @@ MAX_PIXELS = 2**28
 #: the side of the picture that a network is tried with
 _TRIED = 16
 #: tensors of the largest layer's size that are held at once, at the peak (tests/bench)
-_HELD = 4
+_HELD = 6
 #: of the memory there is, what one tile may take: others work beside
 _SHARE = 0.5
 _WAIT = 0.2

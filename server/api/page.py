@@ -6,6 +6,7 @@ from extensions.registry import scripts
 from extensions.wanted import Mode
 from pipelines.upscalers import LATENT_UPSCALERS
 
+from ..extension_choice import enabled
 from ..schemas.diagnostics import PageComponent, PageProps, PageReply
 from ..services import ServicesDep
 
@@ -38,4 +39,10 @@ async def get_page(services: ServicesDep) -> PageReply:
 
 
 def _titles(mode: Mode, services: ServicesDep) -> list[str]:
-    return ["None", *(script.title for script in scripts(mode, services.extensions))]
+    return [
+        "None",
+        *(
+            script.title
+            for script in scripts(mode, enabled(services.extensions, services.options.current))
+        ),
+    ]

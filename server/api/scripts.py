@@ -9,6 +9,7 @@ from extensions.protocol import Extension
 from extensions.registry import always_on, scripts
 from extensions.wanted import Mode
 
+from ..extension_choice import enabled
 from ..names import names
 from ..schemas.scripts import ScriptArg, ScriptInfo, ScriptsList
 from ..services import ServicesDep
@@ -35,7 +36,7 @@ def _titles(mode: Mode, services: ServicesDep) -> list[str]:
 
 
 def _own(mode: Mode, services: ServicesDep) -> list[Extension]:
-    among = services.extensions
+    among = enabled(services.extensions, services.options.current)
     return [*scripts(mode, among), *always_on(mode, among)]
 
 

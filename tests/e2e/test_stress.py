@@ -68,10 +68,10 @@ def cut(server: Launched, edge: int) -> None:
     body = {"input_image": workload.base64_of(workload.half_red(edge)), "model": "u2netp"}
     pixels = workload.pixels_of(server.post("/rembg", body)["image"])
     assert pixels.shape == (480, 640, 4)
-    # the mask has a cell for each two pixels, and soft edges
-    near, far = pixels[:, : edge - 8], pixels[:, edge + 8 :]
-    assert (near == (230, 30, 30, 255)).all()
-    assert (far[..., 3] == 0).all()
+    # the mask has a cell for each two pixels, and soft edges that ring
+    near, far = pixels[:, : edge - 8].astype(np.int16), pixels[:, edge + 8 :]
+    assert np.abs(near - (230, 30, 30, 255)).max() <= 10
+    assert far[..., 3].max() <= 10
 
 
 def paint(server: Launched, body: dict[str, Any], expected: NDArray[np.int16]) -> None:

@@ -96,6 +96,15 @@ def test_a_changed_file_is_opened_anew(make: Callable[[str, int], Path]) -> None
     assert cache.held == 0
 
 
+def test_what_has_no_files_goes_too() -> None:
+    cache, maker = SessionCache(2**20), Maker()
+    for number in range(6):
+        cache.get(number, (), maker)
+    assert cache.held == 2**20
+    assert cache.get(5, (), maker) == [6]
+    assert cache.get(0, (), maker) == [7]
+
+
 def test_a_failure_changes_nothing(make: Callable[[str, int], Path]) -> None:
     def fail() -> Any:
         raise ZeroDivisionError("broken")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,11 @@ def painted(image: Image.Image) -> list[int]:
     return found
 
 
-def swapped(workshop: Fake, image: Image.Image | None = None, **args: object) -> tuple[object, str]:
+def swapped(
+    workshop: Fake, image: Image.Image | None = None, **args: Any
+) -> tuple[Image.Image, str]:
     """What becomes of a picture without restoring; and what is told."""
-    chosen = Args(**{"img": source(), "face_restorer_name": "None", **args})  # type: ignore[arg-type]
+    chosen = Args(**{"img": source(), "face_restorer_name": "None", **args})
     outcome = swap(workshop.workshop(), image or target(), order_of(chosen))
     return outcome.image, outcome.told
 
@@ -74,7 +77,6 @@ def test_the_faces_ordered_are_swapped_and_the_others_told(
     faces: str | int, done: list[int], told: str
 ) -> None:
     image, said = swapped(fake(), faces_index=faces)
-    assert isinstance(image, Image.Image)
     assert painted(image) == done
     assert said == told
 
@@ -83,7 +85,6 @@ def test_the_source_is_its_leftmost_face() -> None:
     workshop = fake()
     workshop.faces[SOURCE].reverse()
     image, _ = swapped(workshop)
-    assert isinstance(image, Image.Image)
     assert image.getpixel(MIDDLES[0]) == (1, 2, 3)
 
 
@@ -120,7 +121,6 @@ def test_what_stands_in_the_way_is_told_and_the_picture_kept(
     prepare(workshop)
     image, said = swapped(workshop, picture, **args)
     assert said == told
-    assert isinstance(image, Image.Image)
     assert image.mode == "RGBA" and image.tobytes() == picture.tobytes()
 
 
@@ -129,7 +129,6 @@ def test_what_cannot_be_swapped_costs_no_other_face() -> None:
     workshop.faces[TARGET][0].kps[:] = 30
     workshop.faces[TARGET][1].kps += 5000
     image, told = swapped(workshop, faces_index="0,1,2")
-    assert isinstance(image, Image.Image)
     assert painted(image) == [2]
     assert told == (
         "face 2 swapped by inswapper_128.onnx; safety not checked; "
@@ -159,7 +158,6 @@ def test_interrupting_leaves_the_faces_that_are_next() -> None:
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])
 def test_pictures_without_transparency_come_back_in_colour(mode: str) -> None:
     image, _ = swapped(fake(), target(mode))
-    assert isinstance(image, Image.Image)
     assert image.mode == "RGB"
     assert image.getpixel(MIDDLES[0]) == RED
 
@@ -171,12 +169,10 @@ def test_the_transparency_of_a_target_is_kept(mode: str) -> None:
     alpha = picture.getchannel("A")
     picture = picture.convert(mode)
     image, _ = swapped(fake(), picture)
-    assert isinstance(image, Image.Image)
     assert image.mode == "RGBA"
     assert image.getchannel("A").tobytes() == alpha.tobytes()
     assert image.getpixel(MIDDLES[0])[:3] == RED  # type: ignore[index]
     larger, _ = swapped(fake(upscale=_larger), picture, upscaler_name="Any", upscaler_scale=2)
-    assert isinstance(larger, Image.Image)
     assert (larger.mode, larger.size) == ("RGBA", (400, 200))
 
 
@@ -200,24 +196,24 @@ def _black(image: Image.Image, name: str, number: float) -> Image.Image:
 def test_what_comes_after_is_blended_by_its_visibility() -> None:
     """Enlarged first, at scale 1 by its visibility, then restored; also where no face matched."""
     workshop = fake(upscale=_white, restore=_black)
-    args = {"upscaler_name": "Any", "face_restorer_name": "GFPGAN", "faces_index": "999"}
+    args: dict[str, Any] = {
+        "upscaler_name": "Any",
+        "face_restorer_name": "GFPGAN",
+        "faces_index": "999",
+    }
     image, told = swapped(workshop, **args)
-    assert isinstance(image, Image.Image)
     assert image.getpixel((0, 0)) == (0, 0, 0)
     assert told == "not swapped; no face 999 of 3"
     image, _ = swapped(workshop, **args, face_restorer_visibility=0.5, upscaler_visibility=0.5)
-    assert isinstance(image, Image.Image)
     half = (90 + 255) / 2 / 2
     assert image.getpixel((0, 0))[0] == pytest.approx(half, abs=1)  # type: ignore[index]
     image, _ = swapped(workshop, **args, face_restorer_visibility=0)
-    assert isinstance(image, Image.Image)
     assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_a_picture_that_grows_is_not_blended() -> None:
     workshop = fake(upscale=_larger)
     image, _ = swapped(workshop, upscaler_name="Any", upscaler_scale=2, upscaler_visibility=0.1)
-    assert isinstance(image, Image.Image)
     assert image.size == (400, 200)
     x, y = MIDDLES[0]
     assert image.getpixel((2 * x, 2 * y)) == RED
@@ -252,7 +248,6 @@ def test_a_swap_is_not_lost_for_what_comes_after(error: Exception) -> None:
 
     workshop = fake(upscale=fails, restore=fails)
     image, told = swapped(workshop, upscaler_name="x", face_restorer_name="CodeFormer")
-    assert isinstance(image, Image.Image)
     assert painted(image) == [0]
     assert told == (
         "face 0 swapped by inswapper_128.onnx; safety not checked; "

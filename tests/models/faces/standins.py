@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from . import photographs
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Detector = Literal["photographs", "red", "crowd"]
 
 #: where eyes, nose and mouth lie in a face of 112x112 pixels that ArcFace accepts (its paper)
@@ -62,7 +62,7 @@ class Graph:
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         # named by the output: insightface reads meaning into names that begin with Sub or Mul
         self.nodes.append(helper.make_node(op, inputs, [output], name=f"n_{output}", **attributes))
         return output
@@ -127,8 +127,8 @@ def _known(
     small = cv2.resize(np.asarray(picture), (int(width * scale), int(height * scale)))
     seen = np.zeros((SIDE, SIDE, 3), np.float32)
     seen[: small.shape[0], : small.shape[1]] = small
-    seen = ((seen - 127.5) / 128).transpose(2, 0, 1)[None]
-    return seen, np.array(boxes) * scale, np.array(points) * scale
+    blob = ((seen - 127.5) / 128).transpose(2, 0, 1)[None]
+    return blob, np.array(boxes) * scale, np.array(points) * scale
 
 
 def _matched_filters(
@@ -200,7 +200,7 @@ def _twice(graph: Graph, values: str, width: int, output: str) -> None:
 
 
 def _red_blobs(graph: Graph, *, wanted: bool) -> None:
-    """A face in the middle of each red blob, as wide as the blob; the score says 0 unless wanted."""
+    """A face in the middle of each red blob, as wide as the blob; none unless `wanted`."""
     graph.constant("redness", np.array([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1))
     graph.constant("others", np.eye(3)[1:].reshape(2, 3, 1, 1))
     graph.add("Conv", ["input.1", "redness"], "red")
