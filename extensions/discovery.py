@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -88,9 +89,8 @@ def _imported(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # so that the parts of a package find one another
     sys.modules[name] = module
-    try:
+    with ExitStack() as undone:
+        undone.callback(sys.modules.pop, name, None)
         spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+        undone.pop_all()
     return module

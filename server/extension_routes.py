@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -72,9 +72,13 @@ def _wire(types: Sequence[Any], default: Any) -> tuple[Any, Any]:
     """What an argument is on the wire, and its default there."""
     if types == [Image.Image]:
         return str, ""
-    if types == [tuple]:
+    if _is_list(types):
         return list[Any], list(default)
     return (types[0] if len(types) == 1 else Any), default
+
+
+def _is_list(types: Sequence[Any]) -> bool:
+    return len(types) == 1 and (get_origin(types[0]) or types[0]) is tuple
 
 
 async def _answered(
@@ -107,7 +111,7 @@ async def _args(route: Route, sent: Mapping[str, Any], options: Options) -> Any:
     hints = get_type_hints(route.args)
     given = {name: value for name, value in sent.items() if value is not None}
     for name in given:
-        if kinds(hints[name]) == [tuple]:
+        if _is_list(kinds(hints[name])):
             given[name] = tuple(given[name])
     shown = [name for name in given if kinds(hints[name]) == [Image.Image]]
     texts = {name: text for name in shown if (text := given.pop(name))}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from PIL import Image, PngImagePlugin
 
 from extensions.registry import NO_HOOKS, Hooks, guarded
+from models.faces.files import CODEFORMER, GFPGAN
 from models.library import Library
 from pipelines.pictures.upscale import Upscaler, enlarge
 from pipelines.watch import Watch
@@ -15,7 +16,7 @@ from pipelines.watch import Watch
 from . import imagecodec, infotext
 from .errors import ApiError
 from .imagecodec import Encoding
-from .names import CODEFORMER, GFPGAN, place_of
+from .names import place_of, why_no_restorer
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .schemas.limits import MAX_PIXELS
@@ -106,7 +107,7 @@ def check(request: ExtrasRequest, tools: Tools, library: Library) -> tuple[str, 
                     errors=f"could not find upscaler named {name}",
                 )
     return tuple(
-        f"{each.name} is not installed: faces are left as they are"
+        f"{why_no_restorer(each.name, library)}; faces are left as they are"
         for each in _restorations(request)
         if each.visibility and each.name not in tools.restorers
     )
@@ -230,14 +231,19 @@ def _restoring(asked: _Restoration, order: Order) -> _Step:
     """The step of a face restorer; one that is not here, or fails, leaves the picture as it is."""
     restorer = order.tools.restorers.get(asked.name)
 
-    def blended(image: Image.Image) -> Image.Image:
+    def blended(image: Image.Image, work: _Work) -> Image.Image:
         assert restorer is not None
-        return Image.blend(image, restorer(image, asked.weight or 0.0), asked.visibility)
+        try:
+            restored = restorer(image, asked.weight or 0.0, work.tick)
+        except _Stopped:
+            # no failure: the end of this step comes to the same
+            return image
+        return Image.blend(image, restored, asked.visibility)
 
     def restored(image: Image.Image, work: _Work) -> Image.Image:
         image = image.convert("RGB")
         if restorer is not None:
-            better, failure = guarded(asked.name, blended, image)
+            better, failure = guarded(asked.name, blended, image, work)
             image = image if failure is not None else better
             work.warnings += () if failure is None else (failure,)
         work.done |= asked.told

@@ -22,8 +22,8 @@ from .upscaling import Opener, Upscalers
 
 log = structlog.get_logger(__name__)
 
-Restorer = Callable[[Image.Image, float], Image.Image]
-"""Restores the faces of a picture; the number is CodeFormer's weight, from 0 to 1."""
+Restorer = Callable[..., Image.Image]
+"""Restores the faces of a picture, by CodeFormer's weight, from 0 to 1; a `Tick` may follow."""
 
 Faces = Callable[[Image.Image], Sequence[Any]]
 """Finds the faces of a picture, left to right, as insightface's `Face`; raises `Missing`."""

@@ -62,7 +62,8 @@ def _swap(
     work = _Work(swapper=swapper, source=source, faces=tuple(workshop.faces(picture)))
     swapped = work.carry_out(picture, order, stopped)
     finished = _finished(workshop, swapped, order, work.notes)
-    return Outcome(_together(finished, alpha), work.told(order, verdict))
+    kept = finished is picture
+    return Outcome(target if kept else _together(finished, alpha), work.told(order, verdict))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -91,7 +91,7 @@ def take(picture: Pixels, face: Alignment) -> Pixels:
     # from a pixel of the upright face to one of what was cut out
     origin = complex(inside.left - before[0] / across, inside.top - before[1] / down)
     ways = _ways(1 / face.turn, -face.move / face.turn - origin, stretch)
-    return _warped(padded, ways, (SIDE, SIDE))
+    return _whole(_warped(padded, ways, (SIDE, SIDE)))
 
 
 def put(picture: Pixels, face: Alignment, upright: Pixels) -> None:
@@ -110,11 +110,9 @@ def put(picture: Pixels, face: Alignment, upright: Pixels) -> None:
     origin = complex(inside.left, inside.top)
     ways = _ways(face.turn, face.move + face.turn * origin, stretch)
     size = (inside.right - inside.left, inside.bottom - inside.top)
-    made = _warped(given, ways, size).astype(np.float32)
-    seen = _warped(cover, ways, size).astype(np.float32)[:, :, None] / 255
+    made, seen = _warped(given, ways, size), _warped(cover, ways, size).clip(0, 255) / 255
     region = picture[inside.rows, inside.columns]
-    mixed = region + (made - region) * seen
-    region[:] = np.rint(mixed).clip(0, 255).astype(np.uint8)
+    region[:] = _whole(region + (made - region) * seen)
 
 
 def _complex(points: Floats) -> NDArray[np.complex128]:
@@ -168,8 +166,17 @@ def _shrunk(
 
 def _warped(
     image: Image.Image, ways: tuple[float, float, float, float, float, float], size: tuple[int, int]
-) -> Pixels:
-    return np.asarray(image.transform(size, Image.Transform.AFFINE, ways, Image.Resampling.BICUBIC))
+) -> NDArray[np.float32]:
+    """[height, width, channels], 0 beyond the picture; in whole numbers Pillow would round down."""
+    made = [
+        band.convert("F").transform(size, Image.Transform.AFFINE, ways, Image.Resampling.BICUBIC)
+        for band in image.split()
+    ]
+    return np.stack([np.asarray(band) for band in made], axis=-1)
+
+
+def _whole(values: NDArray[np.float32]) -> Pixels:
+    return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
 def _cover() -> Image.Image:

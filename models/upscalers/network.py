@@ -16,7 +16,7 @@ from ..architectures import open_architecture
 from ..errors import CorruptCheckpoint, NansException, UnsupportedCheckpoint
 from ..memory import available
 from .colours import TooManyPixels, joined, parted
-from .tiles import SMALLEST, Pixels, Tiling, area, put, spans
+from .tiles import SMALLEST, Pixels, Tiling, area, lay, spans
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +102,8 @@ class NetworkUpscaler:
         made = self._forward(given)
         if not made.isfinite().all() and self.dtype != torch.float32:
             log.warning("half precision overflows: float32 from now on", path=str(self._path))
-            self._network.to(torch.float32)
+            # from its file: numbers that half precision cannot hold are lost
+            self._network = open_architecture(self._path).to(self._network.device)
             made = self._forward(given)
         if not made.isfinite().all():
             raise NansException(f"upscaler {self._path.stem!r}")
@@ -173,13 +174,15 @@ class _Work:
         scale = self._upscaler.scale
         if len(rows) == len(columns) == 1:
             return self._tile(pixels, tiling, share)
-        canvas = np.empty((height * scale, width * scale, _CHANNELS), np.uint8)
         whole = area(rows, columns)
+        canvas = np.empty((height * scale, width * scale, _CHANNELS), np.uint8)
         for down in rows:
+            band = np.empty(((down.stop - down.start) * scale, *canvas.shape[1:]), np.uint8)
             for across in columns:
                 tile = pixels[down.start : down.stop, across.start : across.stop]
                 part = share * tile.shape[0] * tile.shape[1] / whole
-                put(canvas, self._tile(tile, tiling, part), down, across, scale)
+                lay(band, self._tile(tile, tiling, part), across, 1, scale)
+            lay(canvas, band, down, 0, scale)
         return canvas
 
     def _tile(self, pixels: Pixels, tiling: Tiling, share: float) -> Pixels:

@@ -34,37 +34,39 @@ class Span:
 
 
 def spans(length: int, tiling: Tiling) -> tuple[Span, ...]:
-    """Stretches that cover `length`, alike in size and as few as can be."""
+    """Stretches that cover `length`, alike in size and as few as can be.
+
+    They begin at multiples of 8, as the windows that networks look through do, but for the last.
+    """
     size = max(tiling.size, SMALLEST)
     if tiling.size <= 0 or length <= size:
         return (Span(0, length),)
     overlap = min(max(tiling.overlap, 0), size // 2)
-    count = math.ceil((length - overlap) / (size - overlap))
-    each = math.ceil((length + (count - 1) * overlap) / count)
-    each = min(math.ceil(each / _ALIGNED) * _ALIGNED, size)
-    starts = [round(number * (length - each) / (count - 1)) for number in range(count)]
+    longest = (size - overlap) // _ALIGNED * _ALIGNED
+    count = math.ceil((length - overlap) / longest)
+    step = math.ceil((length - overlap) / count / _ALIGNED) * _ALIGNED
+    each = step + overlap
+    starts = [*range(0, length - each, step), length - each]
     return tuple(
         Span(start, start + each, before + each - start if number else 0)
         for number, (before, start) in enumerate(zip([0, *starts], starts, strict=False))
     )
 
 
-def put(canvas: Pixels, tile: Pixels, down: Span, across: Span, scale: int) -> None:
-    """Lay an enlarged tile over what lies above it and to its left, fading in where they share.
+def lay(canvas: Pixels, piece: Pixels, span: Span, axis: int, scale: int) -> None:
+    """Lay an enlarged piece, as wide as the canvas across, over what its predecessors left there.
 
-    Tiles come row by row. Their outermost pixels, which the network saw from one side alone, do not
-    show.
+    Where they share pixels along `axis`, 0 down or 1 across, it fades in. The outermost of a
+    piece, which the network saw from one side alone, do not show.
     """
-    place = canvas[
-        down.start * scale : down.stop * scale, across.start * scale : across.stop * scale
-    ]
-    if not down.shared and not across.shared:
-        place[:] = tile
-        return
-    height, width = tile.shape[:2]
-    weight = np.outer(_faded(height, down.shared * scale), _faded(width, across.shared * scale))
-    mixed = place + weight[..., None] * (tile.astype(np.float32) - place)
-    place[:] = (mixed + 0.5).astype(np.uint8)
+    place = np.moveaxis(canvas, axis, 0)[span.start * scale : span.stop * scale]
+    piece = np.moveaxis(piece, axis, 0)
+    shared = span.shared * scale
+    place[shared:] = piece[shared:]
+    if shared:
+        old = place[:shared].astype(np.float32)
+        mixed = old + _faded(shared)[:, None, None] * (piece[:shared] - old)
+        place[:shared] = (mixed + 0.5).astype(np.uint8)
 
 
 def area(rows: Sequence[Span], columns: Sequence[Span]) -> int:
@@ -74,9 +76,8 @@ def area(rows: Sequence[Span], columns: Sequence[Span]) -> int:
     )
 
 
-def _faded(length: int, shared: int) -> NDArray[np.float32]:
-    """Weights along a tile: none for the first quarter of what is shared, all from the last."""
+def _faded(shared: int) -> NDArray[np.float32]:
+    """Weights along what is shared: none for its first quarter, all from its last."""
     margin = shared // 4
-    ramp = max(shared - 2 * margin, 1)
-    weights = (np.arange(length, dtype=np.float32) + 0.5 - margin) / ramp
-    return np.clip(weights, 0, 1) if shared else np.ones(length, np.float32)
+    weights = (np.arange(shared, dtype=np.float32) + 0.5 - margin) / (shared - 2 * margin)
+    return np.clip(weights, 0, 1)

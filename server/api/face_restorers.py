@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from ..names import RESTORERS
+from models.faces.files import RESTORERS
+
 from ..schemas.tools import FaceRestorerItem
 
 router = APIRouter()

@@ -24,8 +24,8 @@ standins = pytest.importorskip("tests.models.faces.standins")
 
 pytestmark = pytest.mark.bench
 
-PAIRS, STEPS = 5, 150
-PAINTING = {"prompt": "1 girl", "steps": STEPS, "width": 256, "height": 256, "seed": 1}
+PAIRS, STEPS = 5, 100
+PAINTING = {"prompt": "1 girl", "steps": STEPS, "width": 128, "height": 128, "seed": 1}
 #: of the model that takes away backgrounds: a second of one core, some 5 GFLOP
 ROUNDS = 20
 SIX = "0,1,2,3,4,5"

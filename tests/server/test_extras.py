@@ -187,6 +187,21 @@ def test_a_job_that_is_stopped_ends_within_a_picture_and_keeps_those_done(how: s
     assert run(picture(), tools=tools, watch=watch, upscaler_1="Model").images == []
 
 
+def test_a_job_that_is_stopped_ends_between_faces() -> None:
+    watch, faces = Watch(batch_count=1, steps=SHARES), list[float]()
+
+    def restorer(image: Image.Image, weight: float, tick: Tick) -> Image.Image:
+        for share in (0.0, 0.3, 0.6):
+            tick(share)
+            faces.append(share)
+            watch.interrupt()
+        return image
+
+    tools = with_model(doubled, CodeFormer=restorer)
+    done = run(picture(), tools=tools, watch=watch, codeformer_visibility=1)
+    assert (done.images, done.warnings, faces) == ([], (), [0.0])
+
+
 def test_a_skip_leaves_out_the_picture_under_way() -> None:
     watch = Watch(batch_count=3, steps=SHARES)
     tools = with_model(stopping(watch, 2, "skip"))
@@ -206,15 +221,16 @@ def test_progress_moves_within_a_picture_and_never_back() -> None:
             seen.append(watch.progress().share)
         return doubled(image, tick)
 
-    def restorer(image: Image.Image, weight: float) -> Image.Image:
+    def restorer(image: Image.Image, weight: float, tick: Tick) -> Image.Image:
+        tick(0.5)
         seen.append(watch.progress().share)
         return image
 
     tools = with_model(model, GFPGAN=restorer)
     run(picture(), picture(), tools=tools, watch=watch, upscaler_1="Model", gfpgan_visibility=1)
-    assert seen[:4] == [0.125, 0.25, 0.25, 0.25]
+    assert seen[:4] == [0.125, 0.25, 0.25, 0.375]
     assert seen == sorted(seen)
-    assert seen[-1] == 0.75
+    assert seen[-1] == 0.875
     assert watch.progress().share == 1
 
 
@@ -286,7 +302,7 @@ def test_face_restorers_that_are_not_there_leave_the_picture_as_it_is() -> None:
 def test_face_restorers_and_models_that_are_there_are_used() -> None:
     weights: list[float] = []
 
-    def white(image: Image.Image, weight: float) -> Image.Image:
+    def white(image: Image.Image, weight: float, tick: Tick) -> Image.Image:
         weights.append(weight)
         return Image.new("RGB", image.size, "white")
 
@@ -315,7 +331,7 @@ def test_faces_come_after_the_size_and_gfpgan_before_codeformer() -> None:
     order: list[tuple[str, tuple[int, int]]] = []
 
     def noted(name: str) -> Restorer:
-        def restore(image: Image.Image, weight: float) -> Image.Image:
+        def restore(image: Image.Image, weight: float, tick: Tick) -> Image.Image:
             order.append((name, image.size))
             return image
 
@@ -345,7 +361,7 @@ def test_faces_come_after_the_size_and_gfpgan_before_codeformer() -> None:
 
 
 def test_a_restorer_that_fails_leaves_the_picture_as_it_is_and_is_told() -> None:
-    def broken(image: Image.Image, weight: float) -> Image.Image:
+    def broken(image: Image.Image, weight: float, tick: Tick) -> Image.Image:
         raise RuntimeError("no <weights>")
 
     sent = picture(mode="RGBA")

@@ -8,7 +8,7 @@ import pytest
 
 from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Upscaler
-from server.names import names, place_of
+from server.names import names, place_of, why_no_restorer
 from server.tools import Tools
 
 from .fakes import CHECKPOINT, FakeCatalog, library
@@ -70,3 +70,14 @@ def test_no_place_is_made_up(tmp_path: Path) -> None:
     assert place_of("ESRGAN_mine", files) is None
     assert place_of("DAT x4", files) is None
     assert "not supported" in str(place_of("LDSR", files))
+
+
+def test_a_restorer_that_is_not_here_is_told_with_the_place_of_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "GFPGAN"
+    tools = {"GFPGAN": ToolFiles("GFPGAN", (folder,))}
+    files = replace(library(FakeCatalog(CHECKPOINT), tmp_path), tools=tools)
+    told = why_no_restorer("GFPGAN", files)
+    assert told == f"GFPGAN: GFPGANv1.4.pth is not installed; it belongs into the folder {folder}"
+    assert why_no_restorer("CodeFormer", files) == "CodeFormer is not installed"
+    told = why_no_restorer("Nose", files)
+    assert told == "no face restorer 'Nose'; there are CodeFormer, GFPGAN"

@@ -58,7 +58,9 @@ def test_several_pictures(client: TestClient) -> None:
 
 def test_what_is_not_honoured_is_told(client: TestClient) -> None:
     answer = client.post(SINGLE, json={"image": picture(), "gfpgan_visibility": 1})
-    assert "GFPGAN is not installed" in answer.headers["x-darkroom-warning"]
+    warning = answer.headers["x-darkroom-warning"]
+    assert warning.startswith("GFPGAN: GFPGANv1.4.pth is not installed; it belongs into the folder ")
+    assert warning.endswith("models/GFPGAN; faces are left as they are")
 
 
 def refusal(loc: str, msg: str, kind: str, **ctx: object) -> dict[str, object]:

@@ -256,7 +256,7 @@ async def painted(called: Called, args: Any, **fields: Any) -> tuple[Any, str]:
 
 async def test_an_extension_works_on_what_is_enlarged_and_restored(tmp_path: Path) -> None:
     seen: list[Wanted] = []
-    restorers: dict[str, Restorer] = {"GFPGAN": lambda image, _: Image.new("RGB", image.size)}
+    restorers: dict[str, Restorer] = {"GFPGAN": lambda image, *_: Image.new("RGB", image.size)}
     extensions = (painting(seen),)
     async with served(tmp_path, restorers=restorers, extensions=extensions) as called:
         fields = {"upscaler_1": "Nearest", "gfpgan_visibility": 1}
