@@ -47,5 +47,5 @@ class NoSpandrel(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "spandrel is not installed; EXTRAS=upscalers ./launch.sh install brings it"
+            "spandrel is not installed; ./launch.sh install brings it"
         )

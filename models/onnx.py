@@ -23,7 +23,7 @@ class NoOnnxruntime(RuntimeError):
     """onnxruntime is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("onnxruntime is not installed; EXTRAS=face ./launch.sh install brings it")
+        super().__init__("onnxruntime is not installed; ./launch.sh install brings it")
 
 
 class _Slot(Protocol):

@@ -19,6 +19,7 @@ from pipelines.pictures.finish import Finished, composed, finish, mask_composite
 
 from . import reply, translate
 from .jobs import Job
+from .names import why_no_restorer
 from .options import Options
 from .progress import preview_content, preview_settings
 from .schemas.generation import GenerationRequest
@@ -26,7 +27,6 @@ from .schemas.img2img import Img2ImgRequest
 from .schemas.txt2img import Txt2ImgRequest
 from .services import Services
 from .styles import Style, read_styles
-from .tools import Tools
 from .translate import Translated
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _drawn(
     known = _known(services.library, translated, generated.effects)
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
-    hooks, warnings = _restoring(services.tools, translated, hooks)
+    hooks, warnings = _restoring(services, translated, hooks)
     made: list[_Made] = []
     appended: list[Image.Image] = []
     for number, batch in enumerate(batches):
@@ -154,14 +154,17 @@ def _drawn(
     )
 
 
-def _restoring(tools: Tools, translated: Translated, hooks: Hooks) -> tuple[Hooks, list[str]]:
+def _restoring(
+    services: Services, translated: Translated, hooks: Hooks
+) -> tuple[Hooks, list[str]]:
     """The hooks with the restoration of faces before them, or why there is none."""
     options, name = translated.options, translated.options.face_restoration_model
     if not translated.restore_faces:
         return hooks, []
-    restorer = tools.restorers.get(name)
+    restorer = services.tools.under(options).restorers.get(name)
     if restorer is None:
-        return hooks, [f"restore_faces: {name} is not installed; faces are left as they are"]
+        why = why_no_restorer(name, services.library)
+        return hooks, [f"restore_faces: {why}; faces are left as they are"]
     weight = options.code_former_weight
     return hooks.after(name, lambda picture: restorer(picture, weight)), []
 

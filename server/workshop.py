@@ -15,7 +15,7 @@ from models.onnx import NoOnnxruntime, session_options
 from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Tick, enlarge, unwatched
 
-from .names import names
+from .names import names, why_no_restorer
 from .options import Options
 from .services import Services
 
@@ -112,5 +112,5 @@ def _upscale(
 def _restorer(services: Services, name: str) -> Callable[[Image.Image, float], Image.Image]:
     restorer = services.tools.restorers.get(name)
     if restorer is None:
-        raise Missing(f"{name!r:.80} is not installed: faces are left as they are")
+        raise Missing(f"{why_no_restorer(name, services.library)}; faces are left as they are")
     return restorer

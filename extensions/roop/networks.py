@@ -84,5 +84,5 @@ def _library(name: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise Missing(
-            f"{package} is not installed; EXTRAS=face ./launch.sh install brings it"
+            f"{package} is not installed; ./launch.sh install brings it"
         ) from error

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import CorruptCheckpoint
 from ..onnx import onnx_failures
-from ..onnx_file import read_onnx
+from ..onnx_file import OnnxFile, read_onnx
 from .files import DETECTOR, RECOGNISER, FaceWeightsMissing
 
 #: sides of the square that a picture is fitted into, tried in turn: large faces are found in small
@@ -24,6 +24,8 @@ MOST_SIDE = 4096
 _THRESHOLD = 0.5
 #: outputs of a detector that finds five points in each face, by 3 or 5 sizes of faces
 _DETECTOR_OUTPUTS = (9, 15)
+#: numbers that it gives for each place: score, box, points
+_PLACE = (1, 4, 10)
 _FACE_SIDE = 112
 
 
@@ -31,7 +33,7 @@ class NoInsightface(RuntimeError):
     """insightface is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("insightface is not installed; EXTRAS=face ./launch.sh install brings it")
+        super().__init__("insightface is not installed; ./launch.sh install brings it")
 
 
 class Analyser:
@@ -138,10 +140,26 @@ def _check(folder: Path) -> None:
         raise CorruptCheckpoint(
             named, f"is no detector of faces: it has {counts[named]} outputs, insightface's has 9"
         )
+    for path, model in shapes.items():
+        if len(model.outputs) in _DETECTOR_OUTPUTS:
+            _check_detector(path, model)
     named = folder / RECOGNISER
     if named in shapes:
         _check_slot(named, shapes[named].inputs, (3, _FACE_SIDE, _FACE_SIDE), "input")
         _check_slot(named, shapes[named].outputs, (512,), "output")
+
+
+def _check_detector(path: Path, model: OnnxFile) -> None:
+    """A score, a box and five points a place: outputs a third of each, in this order."""
+    levels = len(model.outputs) // len(_PLACE)
+    for number, slot in enumerate(model.outputs):
+        wanted, found = _PLACE[number // levels], slot.shape[-1] if slot.shape else None
+        if isinstance(found, int) and found != wanted:
+            raise CorruptCheckpoint(
+                path,
+                f"is no detector of faces: its output {number} has {found} numbers a place, "
+                f"insightface's {wanted}",
+            )
 
 
 def _check_slot(path: Path, slots: Sequence[Any], wanted: tuple[int, ...], kind: str) -> None:
@@ -156,7 +174,8 @@ def _check_slot(path: Path, slots: Sequence[Any], wanted: tuple[int, ...], kind:
 def _failures() -> tuple[type[Exception], ...]:
     """What insightface, OpenCV and onnxruntime raise over models that are not what they say."""
     opencv = importlib.import_module("cv2")
-    return (*onnx_failures(), opencv.error, AssertionError, AttributeError, LookupError, TypeError)
+    library = (opencv.error, AssertionError, AttributeError, LookupError, MemoryError, TypeError)
+    return (*onnx_failures(), *library)
 
 
 def _seen(image: Image.Image) -> tuple[NDArray[np.uint8], float]:

@@ -101,7 +101,7 @@ def test_other_things_under_the_name_of_weights(
 ) -> None:
     for name in ("n.pth", "n.safetensors"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(CorruptCheckpoint, match=reason if name == "n.pth" else ""):
+        with pytest.raises(CorruptCheckpoint, match=reason if name == "n.pth" else None):
             open_architecture(tmp_path / name)
 
 
@@ -236,7 +236,7 @@ def test_a_network_that_cannot_run_is_refused_when_it_is_opened(tmp_path: Path) 
 def test_without_spandrel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = compact(tmp_path / "n.pth")
     monkeypatch.setitem(sys.modules, "spandrel_extra_arches", None)
-    with pytest.raises(NoSpandrel, match=r"EXTRAS=upscalers \./launch\.sh install"):
+    with pytest.raises(NoSpandrel, match=r"\./launch\.sh install"):
         open_architecture(path)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from extensions.protocol import BadScriptArgs, Extension, Missing, Route, Workshop, arg
-from server import errors
+from server import errors, middleware
 from server.extension_routes import extension_routes
 from server.imagecodec import decode
 from server.jobs import JobQueue
@@ -84,6 +85,7 @@ def app(tmp_path: Path) -> FastAPI:
     app = FastAPI()
     app.state.services = services
     errors.install(app)
+    middleware.install(app, settings)
     app.include_router(extension_routes(services))
     return app
 
@@ -144,6 +146,15 @@ def test_errors_are_told_in_the_wires_shape(
     answer = client.post("/big/image", json={"picture": sent(), **body})
     assert (answer.status_code, said in answer.text) == (status, True), answer.text
     assert client.post("/big/image", json={"picture": sent()}).status_code == 200
+
+
+def test_what_curl_posts_is_read(app: FastAPI, client: TestClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = json.dumps({"picture": sent()})
+    reply = client.post("/big/image", content=body, headers=form)
+    assert decode(reply.json()["image"]).size == (16, 32)
+    asked = {**form, "Origin": "http://page.example"}
+    assert client.post("/big/image", content=body, headers=asked).status_code in (403, 422)
 
 
 def test_openapi_tells_of_the_body(client: TestClient) -> None:

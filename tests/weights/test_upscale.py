@@ -1,22 +1,16 @@
 """Real-ESRGAN's own weights, against pictures that spandrel alone made of them, looked at."""
 
-import base64
-import io
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.torch import load_file
 
 from models.upscalers.network import open_upscaler
 from models.upscalers.tiles import Tiling
-from server.app import create_app
-from server.settings import parse
 
 from .conftest import Weights
 
@@ -57,29 +51,6 @@ def test_a_real_network_enlarges_by_four() -> None:
 
 def test_its_tiles_do_not_show() -> None:
     assert psnr(enlarged(SMALL, Tiling(size=32, overlap=16)), enlarged(SMALL)) > 42
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    data = str(tmp_path_factory.mktemp("data"))
-    flags = ["--data-dir", data, "--realesrgan-models-path", str(SMALL.parent)]
-    with TestClient(create_app(parse([*flags, "--use-cpu", "all"]))) as served:
-        yield served
-
-
-def test_a_client_has_a_picture_enlarged_by_it(client: TestClient) -> None:
-    listed = {each["name"]: each for each in client.get("/sdapi/v1/upscalers").json()}
-    assert listed["R-ESRGAN AnimeVideo"]["scale"] == 4
-    assert listed["R-ESRGAN AnimeVideo"]["model_path"] == str(SMALL)
-    body = {
-        "image": base64.b64encode((STORED / "eye.png").read_bytes()).decode(),
-        "upscaler_1": "R-ESRGAN AnimeVideo",
-        "upscaling_resize": 4,
-    }
-    answer = client.post("/sdapi/v1/extra-single-image", json=body)
-    assert answer.status_code == 200, answer.text
-    with Image.open(io.BytesIO(base64.b64decode(answer.json()["image"]))) as found:
-        assert psnr(found.convert("RGB"), picture("eye.realesr-animevideov3")) > 50
 
 
 @pytest.mark.weights

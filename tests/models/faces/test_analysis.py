@@ -193,15 +193,28 @@ def test_a_model_that_insightface_cannot_take_is_told(tmp_path: Path) -> None:
         open_analyser(folder, session_options("cpu"))
 
 
-def test_a_detector_whose_outputs_do_not_fit_is_told_when_it_runs(tmp_path: Path) -> None:
-    folder = write_faces(tmp_path)
+def nine_outputs(folder: Path, widths: tuple[int | str, ...]) -> None:
+    """A detector that gives the picture itself nine times over."""
     graph = Graph()
     graph.add("Flatten", ["input.1"], "flat", axis=1)
     names = [str(number) for number in range(9)]
     for name in names:
         graph.add("Identity", ["flat"], name)
-    slots = {name: (1, "n") for name in names}
+    slots = {name: (1, width) for name, width in zip(names, widths, strict=True)}
     graph.save(folder / "det_10g.onnx", {"input.1": (1, 3, "?", "?")}, slots)
+
+
+def test_a_detector_without_five_points_a_face_is_told(tmp_path: Path) -> None:
+    folder = write_faces(tmp_path)
+    nine_outputs(folder, (1, 1, 1, 4, 4, 4, 10, 12, 10))
+    said = r"det_10g\.onnx: is no detector .* its output 7 has 12 numbers a place, .* 10"
+    with pytest.raises(CorruptCheckpoint, match=said):
+        open_analyser(folder, session_options("cpu"))
+
+
+def test_a_detector_whose_outputs_do_not_fit_is_told_when_it_runs(tmp_path: Path) -> None:
+    folder = write_faces(tmp_path)
+    nine_outputs(folder, ("n",) * 9)
     opened = open_analyser(folder, session_options("cpu"))
     with pytest.raises(CorruptCheckpoint, match=r"det_10g\.onnx: insightface cannot run it"):
         opened.faces(photographs.portrait())
