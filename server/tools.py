@@ -16,6 +16,7 @@ from models.upscalers.files import NOT_SUPPORTED
 from pipelines.pictures.upscale import Upscaler
 from pipelines.upscalers import PIXEL_UPSCALERS
 
+from .faces import Restorers
 from .options import Options, OptionsStore
 from .settings import Settings
 from .upscaling import Opener, Upscalers
@@ -43,9 +44,12 @@ class Tools:
 
     def under(self, options: Options) -> "Tools":
         """The same for a job with options of its own."""
-        if isinstance(self.upscalers, Upscalers):
-            return replace(self, upscalers=self.upscalers.under(options))
-        return self
+        upscalers, restorers = self.upscalers, self.restorers
+        if isinstance(upscalers, Upscalers):
+            upscalers = upscalers.under(options)
+        if isinstance(restorers, Restorers):
+            restorers = restorers.under(options)
+        return replace(self, upscalers=upscalers, restorers=restorers)
 
 
 PLAIN = Tools(

@@ -34,17 +34,6 @@ def failures() -> tuple[type[Exception], ...]:
     return (*raised, ValueError, RuntimeError)
 
 
-def run_options(session: Any) -> Any:
-    """How an onnxruntime session runs: on the CPU it gives back what a run took, 1 GB of ISNet's.
-
-    https://onnxruntime.ai/docs/get-started/with-c.html, "memory arena shrinkage".
-    """
-    options = importlib.import_module("onnxruntime").RunOptions()
-    if session.get_providers() == ["CPUExecutionProvider"]:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
-
-
 def _load(name: str) -> ModuleType:
     """A module of rembg; the first import compiles for up to a minute, and keeps the result."""
     began = time.monotonic()

@@ -175,7 +175,7 @@ def _warped(
     return np.stack([np.asarray(band) for band in made], axis=-1)
 
 
-def _whole(values: NDArray[np.float32]) -> Pixels:
+def _whole(values: Floats) -> Pixels:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
 """The user's own calls, word for word from his guide of 2023 (webui v1.4.0), but for sizes.
 
 His pictures are 512x512 and 560x912, minutes each on the processor that runs these tests; sizes,
-and steps where he leaves 50, are smaller here. roop and rembg are not offered yet, and say so.
+and steps where he leaves 50, are smaller here. Weights of roop and rembg are not here.
 """
 
 import json
@@ -230,18 +230,22 @@ def test_what_was_drawn_is_read_back_and_drawn_again(his: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", [TXT2IMG, IMG2IMG])
-def test_roop_is_refused_by_name_until_it_is_here(his: httpx.Client, path: str) -> None:
-    face = encoded(noise(), "WEBP")
+def test_roop_without_its_weights_draws_and_tells(his: httpx.Client, path: str) -> None:
+    """`[b64, true]`: a face without its prefix, and that it is on."""
     body = {
-        "prompt": "1 girl",
-        "init_images": [encoded(noise())],
-        "alwayson_scripts": {"roop": {"args": [face, True]}},
+        **PORTRAIT,
+        "seed": 5,
+        "init_images": [encoded(noise(80, 128))],
+        "alwayson_scripts": {"roop": {"args": [encoded(noise(), "WEBP"), True]}},
     }
 
-    answer = his.post(path, json=body)
+    answer = posted(his, path, body)
 
-    assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("Script 'roop' not found")
+    assert is_drawn(answer["images"][0], (80, 128))
+    assert answer["parameters"]["alwayson_scripts"] == body["alwayson_scripts"]
+    reason = info(answer)["extra_generation_params"]["Roop"]
+    assert reason.startswith("not swapped: det_10g.onnx")
+    assert "insightface/models/buffalo_l" in reason
 
 
 def test_rembg_is_not_found_until_it_is_here(his: httpx.Client) -> None:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
-import onnx
+import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from . import photographs
+
+# they come with insightface, which is of the extra `face`
+cv2 = pytest.importorskip("cv2")
+onnx = pytest.importorskip("onnx")
 
 Floats = NDArray[np.floating]
 Detector = Literal["photographs", "red", "crowd"]
@@ -64,7 +66,9 @@ class Graph:
 
     def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         # named by the output: insightface reads meaning into names that begin with Sub or Mul
-        self.nodes.append(helper.make_node(op, inputs, [output], name=f"n_{output}", **attributes))
+        self.nodes.append(
+            onnx.helper.make_node(op, inputs, [output], name=f"n_{output}", **attributes)
+        )
         return output
 
     def constant(self, name: str, value: object, dtype: type = np.float32) -> str:
@@ -79,13 +83,13 @@ class Graph:
     ) -> None:
         def values(slots: Mapping[str, Sequence[int | str]]) -> list[Any]:
             return [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
                 for name, shape in slots.items()
             ]
 
-        held = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "standin", values(inputs), values(outputs), held)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+        held = [onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph = onnx.helper.make_graph(self.nodes, "standin", values(inputs), values(outputs), held)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
         model.ir_version = 8
         onnx.checker.check_model(model)
         onnx.save(model, str(path))

@@ -62,8 +62,7 @@ def test_the_analyser_is_a_folder_as_insightface_has_it(tmp_path: Path) -> None:
         find_analyser(there)
     folder = tmp_path / "insightface" / "models" / "buffalo_l"
     assert str(caught.value) == (
-        "det_10g.onnx (with w600k_r50.onnx) is not installed; it belongs into the folder "
-        f"{folder}"
+        f"det_10g.onnx (with w600k_r50.onnx) is not installed; it belongs into the folder {folder}"
     )
     put(folder, "det_10g.onnx", "w600k_r50.onnx", "notes.txt", "deeper/x.onnx")
     put(tmp_path, "insightface/models/antelopev2/glintr100.onnx")

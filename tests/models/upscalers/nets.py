@@ -51,8 +51,9 @@ SCALES: Mapping[str, int] = MappingProxyType(
 def network(kind: str, **changes: Any) -> nn.Module:
     """An architecture in its smallest size, its weights drawn anew so that a picture comes out."""
     module = importlib.import_module(f"spandrel.architectures.{kind}")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
+        torch.manual_seed(len(kind))
         made: nn.Module = getattr(module, kind)(**{**SIZES[kind], **changes})
     generator = torch.Generator().manual_seed(len(kind))
     with torch.no_grad():

@@ -70,7 +70,7 @@ def test_esrgan_in_the_names_of_any_of_its_trainers(key: str | None, tmp_path: P
         assert far(upscaler.enlarge(picture(20, 12), WHOLE, unseen), expected) <= 1
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (1, 50), (50, 1), (17, 41), (33, 9)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (1, 50), (41, 17)])
 @pytest.mark.parametrize("kind", SIZES)
 def test_pictures_of_any_size(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
     upscaler = opened(saved(network(kind), tmp_path / "net.pth"))
