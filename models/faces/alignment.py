@@ -30,6 +30,8 @@ LEAST_EYES = 5.0
 """Pixels between the eyes of a face that is worth restoring; webui has the same bound."""
 #: of the upright face: how far from its border the original shows alone, and then less and less
 _BORDER, _FEATHER = 16, 64
+#: pixels of the picture that are mixed at a time: in numbers of four bytes they take room
+_BAND = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,15 @@ def put(picture: Pixels, face: Alignment, upright: Pixels) -> None:
     if face.side < SIDE:
         given, stretch = _shrunk(given, face.side / SIDE)
         cover, _ = _shrunk(cover, face.side / SIDE, Image.Resampling.BILINEAR)
-    # from a pixel of the region to one of the upright face, which may have been shrunk
-    origin = complex(inside.left, inside.top)
-    ways = _ways(face.turn, face.move + face.turn * origin, stretch)
-    size = (inside.right - inside.left, inside.bottom - inside.top)
-    made, seen = _warped(given, ways, size), _warped(cover, ways, size).clip(0, 255) / 255
-    region = picture[inside.rows, inside.columns]
-    region[:] = _whole(region + (made - region) * seen)
+    width = inside.right - inside.left
+    rows = max(1, _BAND // width)
+    for top in range(inside.top, inside.bottom, rows):
+        # from a pixel of the band to one of the upright face, which may have been shrunk
+        ways = _ways(face.turn, face.move + face.turn * complex(inside.left, top), stretch)
+        band = picture[top : min(top + rows, inside.bottom), inside.columns]
+        size = (width, len(band))
+        seen = _warped(cover, ways, size).clip(0, 255) / 255
+        band[:] = _whole(band + (_warped(given, ways, size) - band) * seen)
 
 
 def _complex(points: Floats) -> NDArray[np.complex128]:

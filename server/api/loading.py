@@ -10,7 +10,11 @@ router = APIRouter()
 
 @router.post("/sdapi/v1/unload-checkpoint")
 async def unload_checkpoint(services: ServicesDep) -> dict[str, object]:
-    """Free the device at once, or when the jobs that run are done; the next job loads anew."""
+    """Free the device at once, or when the jobs that run are done; the next job loads anew.
+
+    So do tools and extensions, whose sessions are let go of too.
+    """
+    services.sessions.clear()
     await services.jobs.unload()
     return {}
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 CUTS, SWAPS, PAINTINGS = 50, 20, 6
 SEEDS = 4
-SMALL = {"prompt": "1 girl", "steps": 1, "width": 128, "height": 128}
+SMALL = {"prompt": "1 girl", "steps": 1, "width": 96, "height": 96}
 T2I = "/sdapi/v1/txt2img"
 Work = Callable[[], None]
 
@@ -98,8 +98,8 @@ def works(server: Launched) -> list[Work]:
     swapped = {seed: painted(server, swapping(seed)) for seed in seeds}
     for seed in seeds:
         changed = np.abs(swapped[seed] - plain[seed]).max(axis=2)
-        assert changed[:10, :10].max() > 20
-        assert not changed[:, 32:].any()
+        assert changed[:10, :10].max() > 15
+        assert not changed[:, 48:].any()
     made: list[Work] = [partial(cut, server, 40 + 11 * number) for number in range(CUTS)]
     for number in range(SWAPS):
         seed = number % SEEDS

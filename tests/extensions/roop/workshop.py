@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +16,9 @@ from extensions.protocol import Host, Missing, Workshop
 from extensions.roop.swapper import FOLDER
 
 from ..fakes import FakeHost
+
+# of the extra `face`
+pytest.importorskip("insightface")
 
 #: eyes, nose and corners of the mouth of a small face, around its middle
 _POINTS = np.array([[-5, -5], [5, -5], [0, 0], [-4, 5], [4, 5]], np.float32)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from models.choice import ModelChoice
 from models.errors import CorruptCheckpoint
+from models.sessions import SessionCache
 from pipelines.generate import Generated
 
 from ..fakes import FakeDevice
@@ -47,3 +48,15 @@ def test_a_checkpoint_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     assert answer.status_code == 500
     assert answer.json()["error"] == "CorruptCheckpoint"
     assert answer.json()["errors"] == "/m/a.safetensors: cut off"
+
+
+def test_unloading_lets_go_of_what_tools_hold(tmp_path: Path) -> None:
+    client = serve(tmp_path, device=Device())
+    sessions: SessionCache = client.app.state.services.sessions  # type: ignore[attr-defined]
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"x" * 100)
+    first = sessions.get("net", [weights], object)
+    assert (sessions.get("net", [weights], object), sessions.held) == (first, 100)
+    client.post("/sdapi/v1/unload-checkpoint")
+    assert sessions.held == 0
+    assert sessions.get("net", [weights], object) is not first
