@@ -46,6 +46,4 @@ class NoSpandrel(RuntimeError):
     """spandrel, which builds upscalers and face restorers from their files, is not installed."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "spandrel is not installed; ./launch.sh install brings it"
-        )
+        super().__init__("spandrel is not installed; ./launch.sh install brings it")

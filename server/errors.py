@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from extensions.binding import MissingScriptArgs
 from extensions.protocol import BadScriptArgs, Missing
 from extensions.wanted import NoPicture
-from models.errors import ClipSkipOutOfRange
+from models.errors import ClipSkipOutOfRange, NoSpandrel
 from pipelines.pictures.errors import BadPicture
 from pipelines.plan import BadPlan
 from pipelines.watch import Cancelled
@@ -70,6 +70,7 @@ ANSWERS: Mapping[type[Exception], Answer] = MappingProxyType(
         BadPicture: Answer(status=422),
         BadScriptArgs: Answer(status=422),
         Missing: Answer(status=404),
+        NoSpandrel: Answer(status=404, error="Missing"),
         MissingScriptArgs: Answer(status=500, error="TypeError"),
         ClipSkipOutOfRange: Answer(status=422, error="IndexError"),
         BadImage: Answer(status=500, error="HTTPException", detail="Invalid encoded image"),

@@ -40,9 +40,7 @@ def _load(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        raise Missing(
-            f"rembg is not installed ({error}); ./launch.sh install brings it"
-        ) from error
+        raise Missing(f"rembg is not installed ({error}); ./launch.sh install brings it") from error
     except RuntimeError as error:
         # numba, where it finds no folder for what it compiles
         raise Missing(

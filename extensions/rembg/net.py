@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..protocol import Missing
 from . import library
 from .models import CLOTHES, CUSTOM, Model
 
@@ -19,7 +20,7 @@ _MAX_SIDE = 4096
 _CLASSES = 4
 
 
-class BrokenModel(RuntimeError):
+class BrokenModel(Missing):
     """A file is no model that cuts pictures out; the text names it."""
 
     def __init__(self, path: Path, why: str) -> None:

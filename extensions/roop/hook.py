@@ -2,7 +2,7 @@
 
 from PIL.Image import Image
 
-from ..protocol import Hook, Host, Touched
+from ..protocol import BadScriptArgs, Hook, Host, Touched
 from ..wanted import Wanted
 from .args import Args, Order, order_of
 from .swap import Outcome, swap
@@ -41,13 +41,24 @@ class Roop(Hook):
         return swap(self._host, image, self._order, self._host.stopped)
 
 
+class Refused(Hook):
+    """In place of swaps that cannot be made of what was sent: every picture tells why."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` names the value and what is allowed."""
+        self._reason = reason
+
+    def finish(self, image: Image) -> Touched:
+        """The picture as it is."""
+        return Touched(image, {TOLD: f"not swapped: {self._reason}"})
+
+
 def begin(host: Host, wanted: Wanted, args: Args) -> Hook:
-    """The hook of a job; one that does nothing unless enabled. Raises BadScriptArgs."""
+    """The hook of a job; one that does nothing unless enabled."""
     if not args.enable:
         return Hook()
-    return Roop(
-        host,
-        order_of(args),
-        in_source=args.swap_in_source,
-        in_generated=args.swap_in_generated,
-    )
+    try:
+        order = order_of(args)
+    except BadScriptArgs as mistake:
+        return Refused(str(mistake))
+    return Roop(host, order, in_source=args.swap_in_source, in_generated=args.swap_in_generated)

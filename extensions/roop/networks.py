@@ -83,6 +83,4 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise Missing(
-            f"{package} is not installed; ./launch.sh install brings it"
-        ) from error
+        raise Missing(f"{package} is not installed; ./launch.sh install brings it") from error

@@ -15,7 +15,7 @@ from .swapper import CannotSwap, Swapper, open_model
 
 #: what an upscaler or restorer may fail of, which is no reason to lose the swapped faces
 _FAILURES = (ArithmeticError, LookupError, ValueError, RuntimeError, OSError, MemoryError)
-_LONGEST = 160
+_LONGEST = 240
 """Characters of one reason, which is told in infotexts."""
 _SHOWN = 8
 """Values that are listed in one reason."""
@@ -125,6 +125,8 @@ def _finished(
             picture = _blended(picture, larger, visible)
         except _FAILURES as reason:
             notes.append(f"not enlarged: {reason}")
+    elif order.scale != 1:
+        notes.append("not enlarged: no upscaler is named")
     if order.restorer is not None:
         try:
             weight = float(workshop.options["code_former_weight"])

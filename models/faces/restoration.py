@@ -5,8 +5,9 @@ Heavy: imports torch.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,9 @@ def _codeformer(model: Any, given: torch.Tensor, weight: float) -> torch.Tensor:
     return made
 
 
-_CALLS = {GFPGAN: _gfpgan, CODEFORMER: _codeformer}
+_CALLS: Mapping[str, Callable[[Any, torch.Tensor, float], torch.Tensor]] = MappingProxyType(
+    {GFPGAN: _gfpgan, CODEFORMER: _codeformer}
+)
 
 
 def _within(face: Alignment, size: tuple[int, int]) -> bool:

@@ -25,7 +25,7 @@ MAX_PIXELS = 2**28
 
 #: the side of the picture that a network is tried with
 _TRIED = 16
-#: tensors of the largest layer's size that are held at once, at the peak (tests/bench)
+#: tensors of the largest layer's size that are held at the peak: 2 to 5 where measured
 _HELD = 6
 #: of the memory there is, what one tile may take: others work beside
 _SHARE = 0.5

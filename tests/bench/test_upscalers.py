@@ -21,7 +21,7 @@ pytestmark = pytest.mark.bench
 
 FILE = Path(__file__).parent.parent / "data/upscalers/RealESRGAN/realesr-animevideov3.safetensors"
 CPU = torch.device("cpu")
-SIDE = 384
+SIDE = 256
 WAYS = (
     Tiling(size=0, overlap=0),
     Tiling(size=192, overlap=8),

@@ -4,6 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from models.errors import NoSpandrel
+from server import errors
 
 from .wire import DATA, Wire, recorded
 
@@ -118,3 +123,18 @@ def test_form_content_is_refused(wire: Wire) -> None:
     origin = {"Origin": "http://testserver"}
     answer = wire.client.post("/sdapi/v1/txt2img", data={"prompt": "x"}, headers=origin)
     assert answer.json()["detail"][0]["type"] == "type_error.dict"
+
+
+async def test_a_package_that_is_not_installed_is_told_with_how_to_get_it() -> None:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise NoSpandrel
+
+    answer = TestClient(app).get("/broken")
+    assert answer.status_code == 404
+    told = answer.json()
+    assert told["error"] == "Missing"
+    assert "spandrel is not installed; ./launch.sh install" in told["errors"]

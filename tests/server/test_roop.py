@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
@@ -203,10 +204,19 @@ def test_why_no_face_was_swapped_is_told(
     assert (plain == pixels(answer)).all()
 
 
-@pytest.mark.parametrize("sent", ["UklGRpJ", "!!!", "aGVsbG8=", 5, True, {"a": 1}])
-def test_a_source_that_is_no_picture_costs_no_generation(
+def png_of_20000() -> str:
+    """A picture of 20000x20000 pixels in 50 kilobytes."""
+    file = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("sent", ["UklGRpJ", "!!!", "aGVsbG8=", 5, True, {"a": 1}, "20k"])
+def test_a_source_that_cannot_be_read_costs_no_generation(
     http: TestClient, plain: NDArray[np.int64], sent: object
 ) -> None:
+    if sent == "20k":
+        sent = png_of_20000()
     answer = drawn(http, TXT2IMG, [sent, True])
     assert (plain == pixels(answer)).all()
     assert "roop" in warnings(answer)
@@ -232,7 +242,7 @@ def test_numbers_out_of_bounds_cost_no_generation(
     args = {"img": FACE, "enable": True, "upscaler_name": "Lanczos", "upscaler_scale": 1000}
     answer = drawn(http, TXT2IMG, args)
     assert (plain == pixels(answer)).all()
-    assert "upscaler_scale 1000: allowed are 1 to 8" in warnings(answer)
+    assert told(answer) == "not swapped: upscaler_scale 1000: allowed are 1 to 8"
 
 
 def test_an_argument_that_does_not_exist_is_refused(http: TestClient) -> None:
@@ -256,6 +266,37 @@ def test_the_photograph_by_the_route(http: TestClient) -> None:
     unknown = posted(http, "/roop/image", {**body, "model": "none.onnx"})
     assert unknown["info"].startswith("not swapped: no such model 'none.onnx'")
     assert (np.asarray(picture(unknown["image"])) == np.asarray(group())).all()
+
+
+def test_other_models_are_told_and_leave_the_swapper_as_it_is(
+    http: TestClient, models: Path
+) -> None:
+    """One of another kind, one cut short, one whose weights are elsewhere."""
+    folder = models / "roop"
+    whole = folder / "inswapper_128.onnx"
+    (folder / "kind.onnx").write_bytes(
+        (models / "insightface/models/buffalo_l/genderage.onnx").read_bytes()
+    )
+    (folder / "cut.onnx").write_bytes(whole.read_bytes()[:500_000])
+    elsewhere: dict[str, Any] = {
+        "save_as_external_data": True,
+        "location": "elsewhere.bin",
+        "size_threshold": 0,
+    }
+    onnx.save(onnx.load(str(whole)), str(folder / "elsewhere.onnx"), **elsewhere)
+    square = webp(Image.new("RGB", (SIDE, SIDE)))
+    body = {"source_image": FACE, "target_image": square}
+    try:
+        for name in ("kind.onnx", "cut.onnx", "elsewhere.onnx"):
+            answer = posted(http, "/roop/image", {**body, "model": name})
+            assert answer["info"].startswith("not swapped: ")
+            assert name in answer["info"]
+            assert not np.asarray(picture(answer["image"])).any()
+            answer = posted(http, "/roop/image", body)
+            assert answer["info"].startswith("face 0 swapped by inswapper_128.onnx")
+    finally:
+        for name in ("kind.onnx", "cut.onnx", "elsewhere.onnx", "elsewhere.bin"):
+            (folder / name).unlink()
 
 
 def test_the_route_with_too_little(http: TestClient) -> None:

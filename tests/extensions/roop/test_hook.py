@@ -1,10 +1,9 @@
 """roop within a job: in init pictures, in drawn ones, or not at all; and what is told of it."""
 
-import pytest
 from PIL import Image
 
 from extensions.binding import bind, with_pictures
-from extensions.protocol import BadScriptArgs, Hook
+from extensions.protocol import Hook
 from extensions.roop import EXTENSION
 from extensions.roop.args import Args
 from extensions.roop.hook import Roop, begin
@@ -60,9 +59,12 @@ def test_what_lacks_is_told_of_each_picture() -> None:
     assert touched.told == {"Roop": "not swapped: no source picture"}
 
 
-def test_numbers_out_of_bounds_are_found_before_anything_is_drawn() -> None:
-    with pytest.raises(BadScriptArgs, match="face_restorer_visibility 9"):
-        begin(fake().host(), txt2img(), Args(enable=True, face_restorer_visibility=9))
+def test_numbers_out_of_bounds_cost_the_swap_and_are_told() -> None:
+    hook = begin(fake().host(), txt2img(), Args(enable=True, face_restorer_visibility=9))
+    image = drawn()
+    touched = hook.finish(image)
+    assert touched.image is image
+    assert touched.told == {"Roop": "not swapped: face_restorer_visibility 9: allowed are 0 to 1"}
 
 
 def _hook(**args: object) -> Hook:

@@ -219,6 +219,12 @@ def test_a_picture_that_grows_is_not_blended() -> None:
     assert image.getpixel((2 * x, 2 * y)) == RED
 
 
+def test_a_scale_alone_enlarges_nothing() -> None:
+    image, told = swapped(fake(upscale=_larger), upscaler_scale=2)
+    assert image.size == TARGET
+    assert told.endswith("safety not checked; not enlarged: no upscaler is named")
+
+
 def test_upscaler_and_restorer_are_named_as_they_are_ordered() -> None:
     calls: list[tuple[str, float]] = []
 
@@ -298,6 +304,6 @@ def test_sources_beyond_a_number_are_forgotten() -> None:
 def test_long_reasons_are_cut() -> None:
     workshop = fake()
     _, told = swapped(workshop, model="x" * 10**6)
-    assert len(told) < 250
+    assert len(told) < 300
     _, told = swapped(workshop, faces_index=",".join(f"{n}x" for n in range(10**5)))
     assert len(told) < 400

@@ -142,3 +142,15 @@ def test_a_face_larger_than_the_picture_takes_no_more_memory_than_the_picture() 
 )
 def test_what_cannot_be_aligned_is_no_face_to_restore(points: NDArray[np.float64]) -> None:
     assert Alignment.of(points) is None
+
+
+def test_a_large_face_is_put_back_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, faces = photograph()
+    whole, bands = picture.copy(), picture.copy()
+    paint = scene(SIDE, SIDE)
+    put(whole, faces[2], paint)
+    monkeypatch.setattr("models.faces.alignment._BAND", 2500)
+    put(bands, faces[2], paint)
+    # Pillow adds up the places along a row
+    assert np.abs(whole.astype(int) - bands).max() <= 1
+    assert (bands != picture).any(-1).sum() > 30000
