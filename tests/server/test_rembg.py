@@ -291,12 +291,16 @@ def test_pictures_of_img2img_are_cut(options: dict[str, Any], http: TestClient) 
         np.testing.assert_array_equal(np.asarray(found)[solid][:, :3], np.asarray(plain)[solid])
 
 
-def test_what_is_inpainted_is_cut_and_its_surroundings_stay(http: TestClient) -> None:
+@pytest.mark.parametrize("full_res", [False, True])
+def test_what_is_inpainted_is_cut_and_its_surroundings_stay(
+    full_res: bool, http: TestClient
+) -> None:
     mask = Image.new("L", (SIDE, SIDE))
     mask.paste(255, (0, 0, SIDE // 2, SIDE))
     init = disc((SIDE, SIDE))
     body = {"init_images": [sent(init)], "mask": sent(mask), "mask_blur": 0}
-    body |= {"inpaint_full_res": False, "denoising_strength": 0.05}
+    body |= {"inpaint_full_res": full_res, "denoising_strength": 0.05}
+    body |= {"inpaint_full_res_padding": 0}
     found = picture(drawn(http, IMG2IMG, ["u2net"], **body)["images"][0])
     assert found.mode == "RGBA"
     right = np.s_[:, SIDE // 2 :]
