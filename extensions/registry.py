@@ -9,7 +9,7 @@ from PIL.Image import Image
 
 from . import rembg, roop
 from .binding import bind
-from .protocol import Extension, Hook, Host, Touched
+from .protocol import BadScriptArgs, Extension, Hook, Host, Missing, Touched
 from .scripts import (
     img2img_alternative,
     loopback,
@@ -171,6 +171,10 @@ def guarded(title: str, action: Callable[..., T], *arguments: Any) -> tuple[Any,
     """What `action` gives, or None and what is said of its failure, whatever that is."""
     try:
         return action(*arguments), None
+    except (BadScriptArgs, Missing) as error:
+        # meant for the client, who reads it
+        log.warning("extension cannot work", extension=title, reason=str(error))
+        return None, failure(title, error)
     except Exception as error:  # the one broad except of this room
         log.exception("extension failed", extension=title)
         return None, failure(title, error)

@@ -173,7 +173,7 @@ def test_what_is_missing_is_said(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     answer = ask(served, "deepdanbooru")
     assert answer.status_code == 503
-    assert "EXTRAS=face" in answer.json()["detail"]
+    assert "./launch.sh install" in answer.json()["detail"]
 
     hidden = (models / "BLIP").rename(models / "elsewhere")
     answer = ask(served)
