@@ -16,6 +16,7 @@ from models.catalog import CheckpointInfo
 from models.library import Library
 from pipelines.pictures.covers import soft_covers
 from pipelines.pictures.finish import Finished, composed, finish, mask_composite, mask_picture
+from pipelines.watch import Cancelled, Watch
 
 from . import reply, translate
 from .jobs import Job
@@ -100,7 +101,7 @@ async def carry_out(services: Services, job: Job, translated: Translated, hooks:
     generated = await services.jobs.run(job, plan)
     slow = hooks.hooks or translated.restore_faces
     finish = services.workers.run if slow else asyncio.to_thread
-    return await finish(_drawn, services, translated, generated, hooks)
+    return await finish(_drawn, services, translated, generated, hooks, job.watch)
 
 
 def styles_of(services: Services, request: GenerationRequest) -> Mapping[str, Style]:
@@ -117,13 +118,17 @@ def _translate(services: Services, request: GenerationRequest, options: Options)
 
 
 def _drawn(
-    services: Services, translated: Translated, generated: "Generated", hooks: Hooks
+    services: Services,
+    translated: Translated,
+    generated: "Generated",
+    hooks: Hooks,
+    watch: Watch,
 ) -> Drawn:
     """Finish the pictures and write their infotexts."""
     known = _known(services.library, translated, generated.effects)
     images, size = generated.images, translated.plan.batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
-    hooks, warnings = _restoring(services, translated, hooks)
+    hooks, warnings = _restoring(services, translated, hooks, watch)
     made: list[_Made] = []
     appended: list[Image.Image] = []
     for number, batch in enumerate(batches):
@@ -155,7 +160,7 @@ def _drawn(
 
 
 def _restoring(
-    services: Services, translated: Translated, hooks: Hooks
+    services: Services, translated: Translated, hooks: Hooks, watch: Watch
 ) -> tuple[Hooks, list[str]]:
     """The hooks with the restoration of faces before them, or why there is none."""
     options, name = translated.options, translated.options.face_restoration_model
@@ -166,7 +171,12 @@ def _restoring(
         why = why_no_restorer(name, services.library)
         return hooks, [f"restore_faces: {why}; faces are left as they are"]
     weight = options.code_former_weight
-    return hooks.after(name, lambda picture: restorer(picture, weight)), []
+
+    def tick(share: float) -> None:
+        if watch.interrupted or watch.cancelled:
+            raise Cancelled("the job was told to stop")
+
+    return hooks.after(name, lambda picture: restorer(picture, weight, tick)), []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -25,8 +25,9 @@ _USAGE = """./launch.sh [flags]             install if need be, then start the s
        ./launch.sh test [pytest args]  run the tests
        ./launch.sh install             install and stop"""
 _NOTE = """PYTHON=, VENV= and TORCH_INDEX_URL= choose the interpreter, the environment and the index
-that torch comes from; EXTRAS= names extras of pyproject.toml in place of face,upscalers (roop, rembg
-and face restoration; upscaler files). Flags in COMMANDLINE_ARGS stand before those of the command line."""
+that torch comes from; EXTRAS= names extras of pyproject.toml in place of face,upscalers (roop,
+rembg and face restoration; upscaler files). Flags in COMMANDLINE_ARGS stand before those of the
+command line."""
 
 
 class BadSettings(ValueError):

@@ -39,15 +39,13 @@ def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[s
     device = services.settings.device_for(_PART)
 
     def session(key: Hashable, files: Sequence[Path], open: Callable[[], Any]) -> Any:
-        # What it imports may be what the device room imports too, and two threads that import the
-        # same large package at a time find it half there.
-        importlib.import_module("server.runtime")
+        _runtime()
         with _missing():
             return services.sessions.get(key, files, open)
 
     def onnx() -> Mapping[str, Any]:
         with _missing():
-            return session_options(device)
+            return session_options(str(_runtime().torch_device(device)))
 
     def faces(image: Image.Image) -> Sequence[Any]:
         with _missing():
@@ -59,7 +57,7 @@ def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[s
 
     def restore(image: Image.Image, name: str, weight: float) -> Image.Image:
         with _missing():
-            return _restorer(services, name)(image, weight)
+            return _restored(services, image, name, weight, tick)
 
     return {
         "options": MappingProxyType(options.as_wire()),
@@ -73,6 +71,15 @@ def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[s
         "restore": restore,
         "beside": services.workers.beside,
     }
+
+
+def _runtime() -> Any:
+    """The device room, whole.
+
+    What an extension imports may be what that imports too, and two threads that import the same
+    large package at a time find it half there.
+    """
+    return importlib.import_module("server.runtime")
 
 
 @contextmanager
@@ -109,8 +116,13 @@ def _upscale(
         return enlarge(image, scale, _QUICK)
 
 
-def _restorer(services: Services, name: str) -> Callable[[Image.Image, float], Image.Image]:
+def _restored(
+    services: Services, image: Image.Image, name: str, weight: float, tick: Tick
+) -> Image.Image:
     restorer = services.tools.restorers.get(name)
     if restorer is None:
         raise Missing(f"{why_no_restorer(name, services.library)}; faces are left as they are")
-    return restorer
+    try:
+        return restorer(image, weight, tick)
+    except Hurry:
+        return image
