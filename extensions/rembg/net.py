@@ -46,7 +46,7 @@ class Net:
         self._model = model
         kind = _local(library.session_class(model.base), model)
         # an arena keeps all that the largest run took, 1 to 2 GB of ISNet's; without it a run takes
-        # a tenth longer, and gives it back
+        # a tenth to a third longer, and gives it back
         onnx["sess_options"].enable_cpu_mem_arena = False
         try:
             self._session = kind(

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 CUTS, SWAPS, PAINTINGS = 50, 20, 6
 SEEDS = 4
+#: freed and not given back; it goes up and down by 30
+LEEWAY_MB = 80
 SMALL = {"prompt": "1 girl", "steps": 1, "width": 96, "height": 96}
 T2I = "/sdapi/v1/txt2img"
 Work = Callable[[], None]
@@ -87,7 +89,11 @@ def storm(works: list[Work]) -> None:
 
 
 def memory(server: Launched) -> float:
-    """Resident megabytes of the server."""
+    """Megabytes that the server holds on to.
+
+    To unload its checkpoint is to give back what the C library keeps of all that was freed.
+    """
+    server.post("/sdapi/v1/unload-checkpoint", {})
     return float(psutil.Process(server.process.pid).memory_info().rss) / 1e6
 
 
@@ -112,8 +118,9 @@ def works(server: Launched) -> list[Work]:
 
 
 def test_many_at_once_beside_painting(extended: Launched) -> None:
+    """A session of rembg for each request would be 800 MB; the six sessions there are stay."""
     made = works(extended)
     storm(made)
     baseline = memory(extended)
     storm(made)
-    assert memory(extended) < 1.05 * baseline + 30
+    assert memory(extended) < baseline + LEEWAY_MB

@@ -15,6 +15,7 @@ from extensions.protocol import Hook, Touched
 from extensions.registry import NO_HOOKS, Hooks
 from pipelines.effects import Effects
 from pipelines.generate import Generated, GeneratedImage
+from pipelines.pictures.upscale import Tick
 from pipelines.plan import Img2ImgPlan, Plan, Txt2ImgPlan
 from pipelines.watch import Progress, Watch
 from server import reply
@@ -319,7 +320,7 @@ async def test_a_job_that_fails_raises_its_own_error(tmp_path: Path) -> None:
 async def test_faces_are_restored_before_the_original_is_put_back(tmp_path: Path) -> None:
     weights: list[float] = []
 
-    def restorer(picture: Image.Image, weight: float) -> Image.Image:
+    def restorer(picture: Image.Image, weight: float, tick: Tick) -> Image.Image:
         weights.append(weight)
         return Image.new("RGB", picture.size, (1, 2, 3))
 
@@ -333,7 +334,7 @@ async def test_faces_are_restored_before_the_original_is_put_back(tmp_path: Path
 
 
 async def test_a_restorer_that_is_not_there_or_fails_costs_no_picture(tmp_path: Path) -> None:
-    def failing(picture: Image.Image, weight: float) -> Image.Image:
+    def failing(picture: Image.Image, weight: float, tick: Tick) -> Image.Image:
         raise ValueError("no face")
 
     served = services(tmp_path)

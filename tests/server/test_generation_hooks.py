@@ -10,10 +10,14 @@ from PIL import Image
 from extensions.protocol import Hook, Touched
 from extensions.registry import Hooks
 from pipelines.generate import Generated
+from pipelines.pictures.upscale import Tick
+from pipelines.watch import Watch
 from server import reply
 from server.answer import _encoded
+from server.generation import _restoring
 from server.imagecodec import decode
 from server.schemas.txt2img import Txt2ImgRequest
+from server.tools import Tools
 
 from .fakes import image
 from .test_generation import grey, level, masked, run, services
@@ -83,3 +87,27 @@ async def test_a_hook_that_fails_after_a_batch_costs_no_picture(tmp_path: Path) 
     assert [level(picture) for picture in drawn.pictures] == [10, 20]
     assert drawn.appended == ()
     assert drawn.warnings == ("Broken: KeyError: 0", "Broken: KeyError: 1")
+
+
+async def test_an_interrupt_ends_the_restoration_and_keeps_the_picture(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def restorer(picture: Image.Image, weight: float, tick: Tick) -> Image.Image:
+        seen.append("begun")
+        tick(0.5)
+        seen.append("done")
+        return Image.new("RGB", picture.size, "red")
+
+    served = replace(
+        services(tmp_path), tools=Tools(upscalers={}, restorers={"CodeFormer": restorer})
+    )
+    request = Txt2ImgRequest(prompt="a", restore_faces=True)
+    plain, _, _ = await run(served, request, grey(10))
+    assert (seen, level(plain.pictures[0])) == (["begun", "done"], 255)
+    watch = Watch()
+    watch.interrupt()
+    hooks, warnings = _restoring(served, plain.translated, Hooks(), watch)
+    treated = hooks.finish(Image.new("RGB", (8, 8), "blue"))
+    assert warnings == []
+    assert treated.picture.getpixel((0, 0)) == (0, 0, 255)
+    assert treated.warnings == ("CodeFormer: Cancelled: the job was told to stop",)
