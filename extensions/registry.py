@@ -99,14 +99,19 @@ class Hooks:
     def begin(
         cls, named: Sequence[Named], host: Host, wanted: Wanted, broken: tuple[str, ...] = ()
     ) -> "Hooks":
-        """Those of a job that names some."""
+        """Those of a job that names some.
+
+        Raises `BadScriptArgs` for arguments that one of them refuses: nothing is drawn yet.
+        """
         begun: list[tuple[str, Hook]] = []
         failed: list[str] = []
         for each in named:
             if each.extension.begin is None:
                 continue
             title = each.extension.title
-            hook, failure = guarded(title, each.extension.begin, host, wanted, each.args)
+            hook, failure = guarded(
+                title, each.extension.begin, host, wanted, each.args, passing=(BadScriptArgs,)
+            )
             if failure is None:
                 begun.append((title, hook))
             else:
@@ -167,10 +172,20 @@ class Hooks:
             yield title, hook.finish
 
 
-def guarded(title: str, action: Callable[..., T], *arguments: Any) -> tuple[Any, str | None]:
-    """What `action` gives, or None and what is said of its failure, whatever that is."""
+def guarded(
+    title: str,
+    action: Callable[..., T],
+    *arguments: Any,
+    passing: tuple[type[Exception], ...] = (),
+) -> tuple[Any, str | None]:
+    """What `action` gives, or None and what is said of its failure, whatever that is.
+
+    Raises those errors that are `passing`.
+    """
     try:
         return action(*arguments), None
+    except passing:
+        raise
     except (BadScriptArgs, Missing) as error:
         # meant for the client, who reads it
         log.warning("extension cannot work", extension=title, reason=str(error))

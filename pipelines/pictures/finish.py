@@ -10,10 +10,15 @@ from .resize import CROP, FILL, resized, stretched
 from .surroundings import without
 from .upscale import Upscaler
 
+_CUT_OUT = "RGBA"
+"""The mode of a result whose background a hook has taken away."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finished:
     """A picture (RGB), and the result alone in its place, where nothing of the original covers it.
+
+    Both are RGBA where the result is: something has cut it out.
 
     `cover` is the mask ("L") that the two were put together by (None: there was no mask).
     """
@@ -26,7 +31,7 @@ class Finished:
 def finish(
     image: Image.Image, prepared: Prepared, position: int, soft_cover: Image.Image | None = None
 ) -> Finished:
-    """The result at `position` of its batch (RGB), corrected and pasted into its original.
+    """The result at `position` of its batch (RGB, RGBA), corrected and pasted into its original.
 
     `soft_cover` (of `covers.soft_covers`) takes the place of the client's mask. A result that
     something enlarged in between has its original enlarged too.
@@ -38,7 +43,10 @@ def corrected(image: Image.Image, prepared: Prepared, position: int) -> Image.Im
     """The result with its init picture's colours, where the job asks for that."""
     if not prepared.targets:
         return image
-    return colors.corrected(image, prepared.targets[prepared.which(position)])
+    result = colors.corrected(image, prepared.targets[prepared.which(position)])
+    if image.mode == _CUT_OUT:
+        result.putalpha(image.getchannel("A"))
+    return result
 
 
 def composed(
@@ -48,6 +56,7 @@ def composed(
     inpainting = prepared.inpainting
     if inpainting is None:
         return Finished(picture=image, alone=image, cover=None)
+    mode = _CUT_OUT if image.mode == _CUT_OUT else "RGB"
     which = prepared.which(position)
     cover = soft_cover or inpainting.covers[which]
     if soft_cover is None and not inpainting.overlay:
@@ -60,7 +69,7 @@ def composed(
         hole = stretched(hole, image.size)
     picture = image.convert("RGBA")
     picture.alpha_composite(hole)
-    return Finished(picture=picture.convert("RGB"), alone=image, cover=cover)
+    return Finished(picture=picture.convert(mode), alone=image, cover=cover)
 
 
 def placed(
@@ -69,7 +78,11 @@ def placed(
     """The result on an empty picture (RGBA) of `size`, cropped and fitted to its box."""
     left, top, right, bottom = paste
     ground = Image.new("RGBA", size)
-    ground.paste(resized(image, CROP, right - left, bottom - top, upscaler), (left, top))
+    inner = resized(image, CROP, right - left, bottom - top, upscaler)
+    if image.mode == _CUT_OUT:
+        alpha = resized(image.getchannel("A"), CROP, right - left, bottom - top)
+        inner.putalpha(alpha.convert("L"))
+    ground.paste(inner, (left, top))
     return ground
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+import pytest
 from PIL import Image
 from PIL.Image import Image as Picture
 
-from extensions.protocol import Extension, Hook, Host, Touched
+from extensions.protocol import BadScriptArgs, Extension, Hook, Host, Touched
 from extensions.registry import EXTENSIONS, NO_HOOKS, Hooks, Named, always_on, find, scripts
 from extensions.scripts.loopback import Args
 from extensions.wanted import Wanted
@@ -134,6 +135,14 @@ def test_a_hook_that_cannot_begin_is_left_out_and_told() -> None:
     hooks = Hooks.begin([_named("Late", make), MIRROR], FakeHost().host(), text(), ("Early: gone",))
     assert [title for title, _ in hooks.hooks] == ["Mirror"]
     assert hooks.finish(picture("a")).warnings == ("Early: gone", "Late: ValueError: no weights")
+
+
+def test_arguments_that_a_hook_refuses_end_the_job_before_it_is_drawn() -> None:
+    def make(wanted: Wanted) -> Hook:
+        raise BadScriptArgs("strength 7: allowed are 0 to 1")
+
+    with pytest.raises(BadScriptArgs, match="strength 7"):
+        _begun(MIRROR, _named("Strong", make))
 
 
 def test_what_comes_before_hooks_is_guarded_as_they_are() -> None:

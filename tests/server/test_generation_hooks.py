@@ -103,7 +103,8 @@ async def test_an_interrupt_ends_the_restoration_and_keeps_the_picture(tmp_path:
     )
     request = Txt2ImgRequest(prompt="a", restore_faces=True)
     plain, _, _ = await run(served, request, grey(10))
-    assert (seen, level(plain.pictures[0])) == (["begun", "done"], 255)
+    assert seen == ["begun", "done"]
+    assert plain.pictures[0].getpixel((0, 0)) == (255, 0, 0)
     watch = Watch()
     watch.interrupt()
     hooks, warnings = _restoring(served, plain.translated, Hooks(), watch)

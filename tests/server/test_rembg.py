@@ -260,7 +260,6 @@ def test_a_mask_can_be_drawn(http: TestClient) -> None:
     [
         ("grey", "BrokenModel: grey.onnx: takes tensor(float) [1, 1, 8, 8]"),
         ("isnet-anime", "Missing: model 'isnet-anime' of rembg is not here: put isnet-anime.onnx"),
-        ("atlascloud", "BadScriptArgs: model 'atlascloud': allowed are u2net, "),
     ],
 )
 def test_a_model_that_cannot_be_had_costs_no_picture(
@@ -271,6 +270,14 @@ def test_a_model_that_cannot_be_had_costs_no_picture(
     assert picture(reply["images"][0]).tobytes() == plain.tobytes()
     warned = json.loads(reply["info"])["extra_generation_params"]["Extension warning"]
     assert warned.startswith(f"Rembg: {said}")
+
+
+def test_a_model_that_may_not_be_named_is_refused_before_anything_is_drawn(
+    http: TestClient,
+) -> None:
+    named = {"Rembg": {"args": ["atlascloud"]}}
+    refused = posted(http, TXT2IMG, {**SMALL, "alwayson_scripts": named}, 422)
+    assert refused["errors"].startswith("model 'atlascloud': allowed are u2net, ")
 
 
 @pytest.mark.parametrize("options", [{}, {"img2img_color_correction": True}])

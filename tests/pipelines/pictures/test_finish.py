@@ -168,3 +168,34 @@ def test_colours_are_corrected_before_the_original_covers_them() -> None:
     done = finish(result, prepared, 0)
     assert done.alone.tobytes() == corrected(result, prepared, 0).tobytes() != result.tobytes()
     assert (pixels(done.picture)[0] == pixels(photo)[0]).all()
+
+
+def cut_out(size: int = 64) -> Image.Image:
+    """Red in its left half, nothing in its right one."""
+    image = Image.new("RGBA", (size, size))
+    image.paste((255, 0, 0, 255), (0, 0, size // 2, size))
+    return image
+
+
+def test_what_a_hook_cut_out_keeps_its_alpha_through_the_colours() -> None:
+    prepared = prepare([noise(64, 64)], Fitting(width=64, height=64, match_colors=True))
+    done = finish(cut_out(), prepared, 0)
+    assert done.picture.mode == "RGBA"
+    np.testing.assert_array_equal(
+        np.asarray(done.picture)[..., 3], np.asarray(cut_out().getchannel("A"))
+    )
+
+
+@pytest.mark.parametrize("only_masked", [False, True])
+def test_what_a_hook_cut_out_leaves_a_hole_in_its_surroundings(only_masked: bool) -> None:
+    init = Image.new("RGB", (64, 64), (0, 0, 255))
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 48, 48))
+    use = MaskUse(only_masked=only_masked, blur=(0, 0))
+    done = finish(cut_out(), prepare([init], SQUARE, mask, use), 0)
+    assert done.picture.mode == "RGBA"
+    pixels = np.asarray(done.picture)
+    assert (pixels[20:44, 36:44, 3] == 0).all(), "nothing was painted here"
+    assert (pixels[20:44, 20:28] == (255, 0, 0, 255)).all()
+    assert (pixels[:12] == (0, 0, 255, 255)).all()
+    assert (pixels[:, 52:] == (0, 0, 255, 255)).all()
