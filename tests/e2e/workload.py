@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+
+# it comes with insightface, which is of the extra `face`
+onnx: Any = pytest.importorskip("onnx")
 
 SIDE = 320
 #: numbers in a weight that takes part in the mask by 0: 16 MB, so that a session left over is seen
@@ -30,11 +33,11 @@ def write_cutter(path: Path, *, rounds: int = 0) -> None:
     nodes, weights = [], []
 
     def constant(name: str, values: NDArray[Any]) -> str:
-        weights.append(numpy_helper.from_array(values, name))
+        weights.append(onnx.numpy_helper.from_array(values, name))
         return name
 
     def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
 
     red = np.array([1, -0.5, -0.5], np.float32).reshape(1, 3, 1, 1)
@@ -51,14 +54,16 @@ def write_cutter(path: Path, *, rounds: int = 0) -> None:
     still = node("Mul", [channels, constant("zero", np.zeros((), np.float32))], "still")
     flat = node("ReduceMax", [still], "flat", axes=[1], keepdims=1)
     mask = node("Sigmoid", [node("Add", [node("Add", [seen, flat], "s"), nothing], "t")], "output")
-    graph = helper.make_graph(
+    graph = onnx.helper.make_graph(
         nodes,
         "cutter",
-        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info(mask, TensorProto.FLOAT, [1, 1, SIDE, SIDE])],
+        [onnx.helper.make_tensor_value_info("input.1", onnx.TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [onnx.helper.make_tensor_value_info(mask, onnx.TensorProto.FLOAT, [1, 1, SIDE, SIDE])],
         weights,
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    made = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
+    )
     path.write_bytes(made.SerializeToString())
 
 

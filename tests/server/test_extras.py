@@ -153,6 +153,15 @@ def test_settings_choose_the_format_and_whether_notes_are_kept() -> None:
     assert "a cat".encode("utf-16-be") in jpeg.info["exif"]
 
 
+def test_the_infotext_of_a_jpeg_is_kept() -> None:
+    sent = run(picture(parameters="a cat\nSteps: 1"), options={"samples_format": "jpg"}).images[0]
+    result = opened(run(sent, upscaler_1="Lanczos").images[0])
+    assert result.info == {
+        "parameters": "a cat\nSteps: 1",
+        "postprocessing": "Postprocess upscale by: 2, Postprocess upscaler: Lanczos",
+    }
+
+
 def test_several_pictures_are_done_in_order_and_the_last_is_told() -> None:
     done = run(picture(16), picture(24), upscaler_1="Nearest")
     assert [opened(each).width for each in done.images] == [32, 48]

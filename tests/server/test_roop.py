@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from tests.models.faces.photographs import group, portrait
 from tests.models.faces.standins import write_faces
 
 pytest.importorskip("insightface")
+onnx = pytest.importorskip("onnx")
 
 TXT2IMG, IMG2IMG = "/sdapi/v1/txt2img", "/sdapi/v1/img2img"
 SIDE = 128

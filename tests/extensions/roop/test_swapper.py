@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from extensions.protocol import Missing, Workshop
@@ -19,6 +18,8 @@ from models.sessions import SessionCache
 from tests.models.faces.standins import Graph, write_faces
 
 from .workshop import Fake, face
+
+onnx = pytest.importorskip("onnx")
 
 FILES = {
     "b.onnx": Path("/m/roop/b.onnx"),

@@ -59,7 +59,9 @@ def test_several_pictures(client: TestClient) -> None:
 def test_what_is_not_honoured_is_told(client: TestClient) -> None:
     answer = client.post(SINGLE, json={"image": picture(), "gfpgan_visibility": 1})
     warning = answer.headers["x-darkroom-warning"]
-    assert warning.startswith("GFPGAN: GFPGANv1.4.pth is not installed; it belongs into the folder ")
+    assert warning.startswith(
+        "GFPGAN: GFPGANv1.4.pth is not installed; it belongs into the folder "
+    )
     assert warning.endswith("models/GFPGAN; faces are left as they are")
 
 
@@ -132,6 +134,29 @@ def test_refusals(
 ) -> None:
     answer = client.post(path, json=body)
     assert (answer.status_code, answer.json()) == (status, told)
+
+
+@pytest.mark.parametrize(
+    "field", ["codeformer_visibility", "codeformer_weight", "extras_upscaler_2_visibility"]
+)
+def test_shares_are_shares(client: TestClient, field: str) -> None:
+    for value in (-0.1, 1.1):
+        answer = client.post(SINGLE, json={"image": picture(), field: value})
+        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", field])
+    assert client.post(SINGLE, json={"image": picture(), field: "1"}).status_code == 200
+
+
+def test_limits_of_sizes_and_numbers(client: TestClient) -> None:
+    for wrong in (
+        {"upscaling_resize": -1},
+        {"resize_mode": 1, "upscaling_resize_w": 0, "upscaling_resize_h": 0},
+    ):
+        assert client.post(SINGLE, json={"image": picture(), **wrong}).status_code == 422
+    files = [{"data": picture(), "name": "../../same.png"}] * 1000
+    answer = client.post(BATCH, json={"imageList": files})
+    assert (answer.status_code, len(answer.json()["images"])) == (200, 1000)
+    answer = client.post(BATCH, json={"imageList": files * 2})
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "imageList"])
 
 
 @pytest.mark.parametrize(
