@@ -5,6 +5,7 @@ import importlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hashing = shelves.hash_pass(lambda: _is_busy(services))
         warming = asyncio.create_task(_warm_up(services, hashing))
+        warming.add_done_callback(partial(_warmed, services))
         yield
         warming.cancel()
         services.jobs.close()
@@ -112,6 +114,16 @@ async def _warm_up(services: Services, hashing: HashPass | None) -> None:
         await _load_first(services)
     if hashing is not None:
         hashing.start()
+
+
+def _warmed(services: Services, warming: asyncio.Task[None]) -> None:
+    """Answer the jobs that wait, whatever ended the warming up: importing runs foreign code."""
+    if warming.cancelled():
+        return
+    error = warming.exception()
+    if isinstance(error, Exception):
+        log.error("the device cannot be used", exc_info=error)
+        services.jobs.failed(error)
 
 
 def _build(services: Services) -> Device:

@@ -147,8 +147,12 @@ class JobQueue:
         self._arrived.set()
 
     def failed(self, error: Exception) -> None:
-        """The device room cannot come up; every job is answered with `error`."""
-        self._failure = error
+        """The device room cannot come up; every job is answered with `error`.
+
+        One that is up stays in use, whatever failed since.
+        """
+        if self._device is None:
+            self._failure = error
         self._arrived.set()
 
     def close(self) -> None:

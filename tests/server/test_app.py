@@ -4,8 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
+from server import app as app_module
 from server.app import create_app
 from server.services import Services
 from server.settings import parse
@@ -47,3 +49,16 @@ def test_typeless_json_is_read(tmp_path: Path) -> None:
     reply = client.post("/sdapi/v1/txt2img", content=b'{"steps": "many"}')
     assert reply.status_code == 422
     assert reply.json()["detail"][0]["loc"] == ["body", "steps"]
+
+
+def test_whatever_keeps_the_device_from_coming_up_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(services: Services) -> None:
+        raise AttributeError("half a torch")
+
+    monkeypatch.setattr(app_module, "_build", broken)
+    app = create_app(parse(["--data-dir", str(tmp_path)]))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.post("/sdapi/v1/txt2img", json={"steps": 1})
+    assert (answer.status_code, answer.json()["errors"]) == (500, "half a torch")
