@@ -18,11 +18,15 @@ from .settings import Settings, parse
 from .startup import StartError, check_files, open_socket, prepare_folders
 
 _DRAIN_S = 30
+_SWITCH_S = 0.0005
+"""After how long a thread lets another one run Python: the device thread asks for it at every
+operation, and by default waits 5 ms each time while a hook runs (docs/performance.md)."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until stopped; returns the exit status: 1 after one line if it cannot start."""
     settings = parse(argv, os.environ)
+    sys.setswitchinterval(_SWITCH_S)
     configure(settings.loglevel or "INFO")
     log = structlog.get_logger(__name__)
     if settings.ignored:

@@ -92,7 +92,7 @@ class CurlJson:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # the one route that takes a form
         posted = scope["type"] == "http" and scope["method"] == "POST"
-        if posted and not scope["path"].endswith("/login"):
+        if posted and not scope["path"].rstrip("/").endswith("/login"):
             headers = Headers(scope=scope)
             if headers.get("content-type", "") == _FORM and "origin" not in headers:
                 named = [pair for pair in scope["headers"] if pair[0] != b"content-type"]

@@ -1,7 +1,11 @@
 """Threads for the work of extensions, so that however long it takes nothing else waits for it."""
 
 import asyncio
+import contextlib
 import contextvars
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,6 +14,9 @@ T = TypeVar("T")
 
 _THREADS = 4
 """Pieces of work at a time; what is more waits, so that memory is bounded too."""
+
+_NICER = 10
+"""By how much they stand back behind the threads that paint and answer, where cores are short."""
 
 
 class Workers:
@@ -20,8 +27,8 @@ class Workers:
 
     def __init__(self, threads: int = _THREADS) -> None:
         """At most `threads` pieces of work at a time, and as many beside."""
-        self._first = ThreadPoolExecutor(threads, thread_name_prefix="extension")
-        self._beside = ThreadPoolExecutor(threads, thread_name_prefix="beside")
+        self._first = ThreadPoolExecutor(threads, "extension", _stand_back)
+        self._beside = ThreadPoolExecutor(threads, "beside", _stand_back)
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
         """What `work` gives, when its turn has come; in the context of who asks (its log)."""
@@ -36,3 +43,11 @@ class Workers:
         """Take nothing more up; what runs ends by itself."""
         for pool in (self._first, self._beside):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stand_back() -> None:
+    """Lower the priority of this thread, and of those that libraries start from it."""
+    if sys.platform == "linux":
+        # a thread's own there; elsewhere it would be that of the whole process
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICER)

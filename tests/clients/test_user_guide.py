@@ -248,12 +248,14 @@ def test_roop_without_its_weights_draws_and_tells(his: httpx.Client, path: str) 
     assert "insightface/models/buffalo_l" in reason
 
 
-def test_rembg_is_not_found_until_it_is_here(his: httpx.Client) -> None:
+def test_rembg_names_the_weights_that_it_lacks(his: httpx.Client) -> None:
+    """With weights the same body is a test of tests/server/test_rembg.py."""
     body = {"image": encoded(noise()), "model": "u2net_human_seg"}
 
     answer = his.post("/rembg", json=body)
 
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+    assert answer.status_code == 404
+    assert "put u2net_human_seg.onnx into " in answer.json()["errors"]
 
 
 def test_info_is_one_text_as_python_writes_it(his: httpx.Client) -> None:

@@ -23,25 +23,26 @@ LONG = spec(steps=40)
 
 
 class Scene:
-    """A job that waits for another model, beside one that is far from done."""
+    """A job that waits for another model, beside one that is far from done.
 
-    def __init__(self, desk: Open, waits: Plan) -> None:
-        self.toy = ToyCheckpoint()
+    It is told to stop within the forward of the first model whose number is `stop_at`.
+    """
+
+    def __init__(self, desk: Open, waits: Plan, *, stop_at: int) -> None:
+        self.toy, watch = ToyCheckpoint(), watching(waits)
         self.here: Desk = desk(toy=self.toy, **others())
         self.companion = plan("companion", sampler=LONG, first_seed=9)
         self.jobs: list[Job] = []
-        self.waits = self.here.order(waits)
-
-    def stop_at(self, call: int) -> None:
-        """Tell it to stop within the `call`-th forward of the first model."""
 
         def before(now: int) -> None:
             if now == 1:
                 self.jobs.append(self.here.order(self.companion))
-            if now == call:
-                self.waits.watch.interrupt()
+            if now == stop_at:
+                watch.interrupt()
 
+        # before the job is there: the device thread takes it up at once
         self.toy.before = before
+        self.waits = self.here.order(waits, watch=watch)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,7 @@ class Scene:
     ids=["a refiner", "a hires checkpoint"],
 )
 def test_the_batch_is_decoded_by_the_model_it_is_on(desk: Open, wanted: Plan, batch: Plan) -> None:
-    scene = Scene(desk, wanted)
-    scene.stop_at(20)
+    scene = Scene(desk, wanted, stop_at=20)
     (image,) = scene.waits.images()
     assert not image.complete
     # it ended before the one that holds the model, which may be done by the time that we look
@@ -75,8 +75,7 @@ def test_the_batch_is_decoded_by_the_model_it_is_on(desk: Open, wanted: Plan, ba
 def test_batches_that_were_done_are_given(desk: Open) -> None:
     networks = ((), choice("toy", "y").networks)
     wanted = plan("a", "b", batch_size=1, networks=networks, sampler=SLOW)
-    scene = Scene(desk, wanted)
-    scene.stop_at(20)
+    scene = Scene(desk, wanted, stop_at=20)
     (image,) = scene.waits.images()
     assert image.complete
     same(scene.waits.pixels(), alone(plan("a", sampler=SLOW)))

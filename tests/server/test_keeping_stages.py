@@ -35,7 +35,7 @@ def restored(served: Services, to: int) -> Services:
     """With a restorer of faces that makes pictures of one level."""
     grey_ = (to, to, to)
     tools = Tools(
-        upscalers={}, restorers={"CodeFormer": lambda each, _: Image.new("RGB", each.size, grey_)}
+        upscalers={}, restorers={"CodeFormer": lambda each, *_: Image.new("RGB", each.size, grey_)}
     )
     return replace(served, tools=tools)
 
