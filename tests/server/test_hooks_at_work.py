@@ -160,3 +160,21 @@ def test_many_jobs_that_draw_again_do_not_wait_for_each_other_for_ever(http: Tes
     for seed, reply in enumerate(replies):
         both = pixels(reply)
         assert np.abs(both[:, :64] - both[:, 64:]).max() <= 1, seed
+
+
+def test_it_is_listed_and_can_be_switched_off(http: TestClient) -> None:
+    def listed() -> list[tuple[str, bool]]:
+        found = http.get("/sdapi/v1/extensions").json()
+        return [(each["name"], each["enabled"]) for each in found]
+
+    assert listed() == [("Again", True)]
+    http.post("/sdapi/v1/options", json={"disabled_extensions": ["again"]})
+    try:
+        assert listed() == [("Again", False)]
+        body = {**SMALL, "alwayson_scripts": {"again": {"args": []}}}
+        refused = http.post(TXT2IMG, json=body)
+        assert (refused.status_code, refused.json()["detail"]) == (422, "Script 'again' not found")
+        assert "again" not in http.get("/sdapi/v1/scripts").json()["txt2img"]
+    finally:
+        http.post("/sdapi/v1/options", json={"disabled_extensions": []})
+    assert listed() == [("Again", True)]
