@@ -47,7 +47,7 @@ async def answer(
     """Carry out a request of a route; answer when its pictures are done, or at once."""
     wished = await asyncio.to_thread(wish, mode, body)
     body, lost = await _filled(body, services)
-    among = enabled(services.extensions, services.options.current)
+    among = enabled(services)
     script, named = selected(mode, body, among), hooks(mode, body.alwayson_scripts, among)
 
     async def work(job: Job) -> Response:

@@ -1,12 +1,10 @@
 """Which extensions there are, by the flags, and which of them are on, by the settings."""
 
-from collections.abc import Sequence
-
 from extensions.discovery import discovered
 from extensions.protocol import Extension
 from extensions.registry import EXTENSIONS
 
-from .options import Options
+from .services import Services
 from .settings import Settings
 
 
@@ -22,14 +20,15 @@ def extensions_of(settings: Settings) -> tuple[Extension, ...]:
     return discovered(EXTENSIONS, settings.extensions_dir, _names(settings.extensions))
 
 
-def enabled(among: Sequence[Extension], options: Options) -> tuple[Extension, ...]:
-    """Those that the settings leave on; the scripts of the server are always."""
+def enabled(services: Services) -> tuple[Extension, ...]:
+    """Those that the settings leave on now; the scripts of the server are always."""
+    options = services.options.current
     off = {str(title).casefold() for title in options.disabled_extensions}
     extra = options.disable_all_extensions in ("extra", "all")
     every = options.disable_all_extensions == "all"
     return tuple(
         each
-        for each in among
+        for each in services.extensions
         if (each in EXTENSIONS and each.run is not None)
         or not (every or each.title.casefold() in off or (extra and each not in EXTENSIONS))
     )

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_origin, get_type_hints
 
-import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
@@ -14,15 +13,13 @@ from pydantic import BaseModel, Field, create_model
 from extensions.binding import kinds
 from extensions.protocol import Extension, Route
 
-from . import imagecodec, remote
+from . import imagecodec
 from .disconnect import on_disconnect
 from .extension_choice import enabled
 from .imagecodec import Encoding
-from .options import Options
+from .script_pictures import args_with_pictures
 from .services import Services
 from .workshop import workshop
-
-log = structlog.get_logger(__name__)
 
 _PNG = Encoding(format="png", effort=1)
 
@@ -37,7 +34,7 @@ def extension_routes(services: Services) -> APIRouter:
 
 
 def _add(router: APIRouter, extension: Extension, route: Route, services: Services) -> None:
-    body_type = _body(extension, route)
+    body_type = _body(route)
     told = (route.call.__doc__ or extension.title).strip()
 
     async def get(request: Request) -> Response:
@@ -54,7 +51,7 @@ def _add(router: APIRouter, extension: Extension, route: Route, services: Servic
     router.add_api_route(route.path, post, methods=["POST"], description=told)
 
 
-def _body(extension: Extension, route: Route) -> type[BaseModel] | None:
+def _body(route: Route) -> type[BaseModel] | None:
     """The fields of the route's `Args` as the wire has them; null stands for the default."""
     fields: dict[str, Any] = {}
     hints = get_type_hints(route.args)
@@ -90,41 +87,36 @@ async def _answered(
 ) -> Response:
     """The route's reply. Raises what reading pictures and the route raise."""
     options = services.options.current
-    if extension not in enabled(services.extensions, options):
+    if extension not in enabled(services):
         raise HTTPException(404)
-    args = await _args(route, sent, options)
-    working = asyncio.ensure_future(
-        services.workers.run(route.call, workshop(services, options), args)
-    )
-    async with on_disconnect(request, lambda: _leave(working)):
+    args = await args_with_pictures(_args(route, sent), options)
+
+    def called() -> Mapping[str, Any] | None:
+        return route.call(workshop(services, options), args)
+
+    working = asyncio.ensure_future(services.workers.run(called))
+
+    def leave() -> None:
+        # nobody waits any more: what has not begun need not begin
+        working.cancel()
+
+    async with on_disconnect(request, leave):
         reply = await working
     content = await asyncio.to_thread(lambda: json.dumps(_on_the_wire(reply)).encode())
     return Response(content, media_type="application/json")
 
 
-def _leave(working: "asyncio.Future[Any]") -> None:
-    """Nobody waits any more: what has not begun need not begin."""
-    working.cancel()
-
-
-async def _args(route: Route, sent: Mapping[str, Any], options: Options) -> Any:
+def _args(route: Route, sent: Mapping[str, Any]) -> Any:
+    """The route's `Args`; in place of a picture stands what was sent, and of an empty text none."""
     hints = get_type_hints(route.args)
     given = {name: value for name, value in sent.items() if value is not None}
-    for name in given:
-        if _is_list(kinds(hints[name])):
-            given[name] = tuple(given[name])
-    shown = [name for name in given if kinds(hints[name]) == [Image.Image]]
-    texts = {name: text for name in shown if (text := given.pop(name))}
-    pictures = await _pictures(list(texts.values()), options)
-    return route.args(**given, **dict(zip(texts, pictures, strict=True)))
-
-
-async def _pictures(texts: Sequence[str], options: Options) -> list[Image.Image]:
-    """What is sent as pictures, fetched under the guard and read."""
-    if not texts:
-        return []
-    found = await remote.pictures(texts, options)
-    return await asyncio.to_thread(lambda: [imagecodec.decode(text) for text in found])
+    for name, value in given.items():
+        types = kinds(hints[name])
+        if _is_list(types):
+            given[name] = tuple(value)
+        elif types == [Image.Image]:
+            given[name] = value or None
+    return route.args(**given)
 
 
 def _on_the_wire(value: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
-from extensions.protocol import BadScriptArgs, Host
+from extensions.protocol import BadScriptArgs
 from extensions.registry import NO_HOOKS, Hooks, Named
 from extensions.wanted import Wanted
 from pipelines.watch import Watch
@@ -12,7 +12,7 @@ from pipelines.watch import Watch
 from .options import Options
 from .schemas.extras import ExtrasRequest
 from .services import Services
-from .workshop import Hurry, lent
+from .workshop import host
 
 
 def begun(
@@ -27,33 +27,15 @@ def begun(
     if not named:
         return Hooks(broken=broken) if broken else NO_HOOKS
     wanted = Wanted("extras", MappingProxyType(dict(request)))
-    return Hooks.begin(named, _host(services, options, watch), wanted, broken)
-
-
-def _host(services: Services, options: Options, watch: Watch) -> Host:
-    checkpoints = services.library.checkpoints
-
-    def stopped() -> bool:
-        return watch.interrupted or watch.cancelled
-
-    def tick(share: float) -> None:
-        if watch.stopping or watch.cancelled:
-            raise Hurry
-
-    def find_checkpoint(name: str) -> str | None:
-        found = checkpoints.closest(name)
-        return None if found is None else found.name
-
-    return Host(
-        **lent(services, options, tick),
-        expect=watch.expect_plans,
+    lender = host(
+        services,
+        options,
+        watch,
         check=_draws_nothing,
         generate=_draws_nothing,
         describe=_draws_nothing,
-        stopped=stopped,
-        skipped=lambda: watch.progress().skipped,
-        find_checkpoint=find_checkpoint,
     )
+    return Hooks.begin(named, lender, wanted, broken)
 
 
 def _draws_nothing(*asked: object) -> Any:

@@ -3,7 +3,6 @@
 Nothing is fetched: what is not here is told by the name of its file and the folder it belongs into.
 """
 
-import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from models.sessions import SessionCache
 from models.tool_files import ToolFile
 from pipelines.pictures.upscale import Tick, unwatched
 
+from .heavy import heavy
 from .options import Options
 from .settings import Settings
 
@@ -86,16 +86,13 @@ class FaceTools:
         return self.sessions.get(("faces", folder), files, lambda: self._open_analyser(folder))
 
     def _open_analyser(self, folder: Any) -> Analyser:
-        # insightface imports what diffusers imports too (see _Blip.open)
-        runtime = importlib.import_module("server.runtime")
-        device = runtime.torch_device(self.settings.device_for(_FINDER))
+        # insightface imports what diffusers imports too
+        device = heavy().torch_device(self.settings.device_for(_FINDER))
         return open_analyser(folder, session_options(str(device)))
 
     def _open(self, name: str, file: ToolFile) -> Any:
-        # By their names, as they import torch; the device room first, and whole.
-        runtime = importlib.import_module("server.runtime")
-        restoration = importlib.import_module("models.faces.restoration")
-        device = runtime.torch_device(self.settings.device_for(_PARTS[name]))
+        restoration = heavy("models.faces.restoration")
+        device = heavy().torch_device(self.settings.device_for(_PARTS[name]))
         return restoration.open_restorer(file.path, name, device=device, turn=self.turn)
 
 

@@ -6,7 +6,6 @@ of its memory, and no job waits for them.
 
 import asyncio
 import contextvars
-import importlib
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ from models.onnx import NoOnnxruntime
 from pipelines.watch import Cancelled, Watch
 
 from .errors import ApiError
+from .heavy import heavy
 from .options import Options
 from .settings import Settings
 
@@ -59,10 +59,7 @@ class _Blip:
         return find_blip(settings.models_path, allow_pickle=settings.allow_pickle)
 
     def open(self, files: BlipFiles) -> Any:
-        # By their names, as they import torch; the device room first, and whole: two threads that
-        # import diffusers at a time find it half there.
-        importlib.import_module("server.runtime")
-        return importlib.import_module("models.captioning.blip").open_captioner(files)
+        return heavy("models.captioning.blip").open_captioner(files)
 
     def words(self, opened: Any, picture: Image.Image, options: Options, watch: Watch) -> str:
         wording = Wording(

@@ -22,7 +22,7 @@ from .schemas.generation import GenerationRequest
 from .services import Services
 from .wanted import request_of, translated, wanted_of
 from .wardrobe import Wardrobe
-from .workshop import Hurry, lent
+from .workshop import host
 
 _LOOK_S = 1.0
 """How often a script that waits looks whether the server is still there."""
@@ -73,41 +73,30 @@ class ScriptRun:
 
         Raises what `wanted_of` raises.
         """
-        host = self._host(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
 
         def begun() -> tuple[Hooks, Wanted | None]:
             asked = wanted_of(self.request, options_of(self.services))
-            wanted, hooks = Hooks.begin(named, host, asked, broken).before_job(asked)
+            hooks = Hooks.begin(named, self._host(loop), asked, broken)
+            wanted, hooks = hooks.before_job(asked)
             return hooks, None if wanted is asked else wanted
 
         return await self.services.workers.run(begun)
 
     def _host(self, loop: asyncio.AbstractEventLoop) -> Host:
-        watch, checkpoints = self.job.watch, self.services.library.checkpoints
-
         def generate(wanted: Wanted, extra: Mapping[str, object]) -> Pictures:
             return self._generate(wanted, extra, loop)
-
-        def find_checkpoint(name: str) -> str | None:
-            found = checkpoints.closest(name)
-            return None if found is None else found.name
 
         def check(wanted: Wanted) -> None:
             request_of(wanted, type(self.request))
 
-        def tick(share: float) -> None:
-            if watch.stopping or watch.cancelled:
-                raise Hurry
-
-        return Host(
-            **lent(self.services, self.services.options.current, tick),
-            expect=watch.expect_plans,
+        return host(
+            self.services,
+            self.services.options.current,
+            self.job.watch,
             check=check,
             generate=generate,
             describe=_describe,
-            stopped=lambda: watch.interrupted or watch.cancelled,
-            skipped=lambda: watch.progress().skipped,
-            find_checkpoint=find_checkpoint,
         )
 
     def _generate(

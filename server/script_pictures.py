@@ -25,7 +25,7 @@ async def script_with_pictures(
 
     Raises `BadImage`, and what `remote.pictures` raises.
     """
-    return replace(script, args=await _with_pictures(script.args, options, network))
+    return replace(script, args=await args_with_pictures(script.args, options, network))
 
 
 async def hooks_with_pictures(
@@ -39,7 +39,7 @@ async def hooks_with_pictures(
     found, broken = [], []
     for hook in hooks:
         try:
-            found.append(replace(hook, args=await _with_pictures(hook.args, options, network)))
+            found.append(replace(hook, args=await args_with_pictures(hook.args, options, network)))
         except imagecodec.BadImage as error:
             title = hook.extension.title
             log.warning("extension left out", extension=title, error=str(error))
@@ -47,7 +47,11 @@ async def hooks_with_pictures(
     return tuple(found), tuple(broken)
 
 
-async def _with_pictures(args: Any, options: Options, network: Network) -> Any:
+async def args_with_pictures(args: Any, options: Options, network: Network = NETWORK) -> Any:
+    """An extension's `Args` with the pictures that they name.
+
+    Raises `BadImage`, and what `remote.pictures` raises.
+    """
     sent = pictures_sent(args)
     if not sent:
         return args

@@ -1,6 +1,5 @@
 """The upscalers there are, by the names of the wire; torch-free until one of them works."""
 
-import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from models.upscalers.tiles import Tiling
 from pipelines.pictures.upscale import Tick, Upscaler
 from pipelines.upscalers import LATENT_UPSCALERS, PIXEL_UPSCALERS
 
+from .heavy import heavy
 from .options import Options
 from .settings import Settings
 
@@ -50,9 +50,7 @@ class Opener:
         return enlarged
 
     def _open(self, file: UpscalerFile) -> Any:
-        # By their names, as they import torch; the device room first, and whole (see _Blip.open).
-        runtime = importlib.import_module("server.runtime")
-        network = importlib.import_module("models.upscalers.network")
+        runtime, network = heavy(), heavy("models.upscalers.network")
         parts = (file.kind.lower(), _PARTS.get(file.kind, file.kind.lower()))
         wanted = {self.settings.device_for(part) for part in parts}
         device = runtime.torch_device("cpu" if "cpu" in wanted else wanted.pop())

@@ -1,6 +1,5 @@
 """What the server lends to extensions: files, sessions, faces, upscalers, restorers, threads."""
 
-import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +8,15 @@ from typing import Any
 
 from PIL import Image
 
-from extensions.protocol import BadScriptArgs, Missing, Workshop
+from extensions.protocol import BadScriptArgs, Host, Missing, Workshop
+from extensions.wanted import Pictures, Wanted
 from models.errors import CheckpointError
 from models.onnx import NoOnnxruntime, session_options
 from models.tool_files import ToolFiles
 from pipelines.pictures.upscale import Tick, enlarge, unwatched
+from pipelines.watch import Watch
 
+from .heavy import heavy
 from .names import names, why_no_restorer
 from .options import Options
 from .services import Services
@@ -34,18 +36,53 @@ def workshop(services: Services, options: Options) -> Workshop:
     return Workshop(**lent(services, options))
 
 
+def host(
+    services: Services,
+    options: Options,
+    watch: Watch,
+    *,
+    check: Callable[[Wanted], None],
+    generate: Callable[[Wanted, Mapping[str, object]], Pictures],
+    describe: Callable[[Pictures, Mapping[str, object]], str],
+) -> Host:
+    """What an extension may ask for within the job of `watch`; how it draws is for the caller."""
+
+    def stopped() -> bool:
+        return watch.interrupted or watch.cancelled
+
+    def tick(share: float) -> None:
+        if watch.stopping or watch.cancelled:
+            raise Hurry
+
+    def find_checkpoint(name: str) -> str | None:
+        found = services.library.checkpoints.closest(name)
+        return None if found is None else found.name
+
+    return Host(
+        **lent(services, options, tick),
+        expect=watch.expect_plans,
+        check=check,
+        generate=generate,
+        describe=describe,
+        stopped=stopped,
+        skipped=lambda: watch.progress().skipped,
+        find_checkpoint=find_checkpoint,
+    )
+
+
 def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[str, Any]:
     """The fields of a `Workshop`; `tick` is told how far an upscaler is."""
     device = services.settings.device_for(_PART)
 
     def session(key: Hashable, files: Sequence[Path], open: Callable[[], Any]) -> Any:
-        _runtime()
+        # what is opened may import what the device room imports too
+        heavy()
         with _missing():
             return services.sessions.get(key, files, open)
 
     def onnx() -> Mapping[str, Any]:
         with _missing():
-            return session_options(str(_runtime().torch_device(device)))
+            return session_options(str(heavy().torch_device(device)))
 
     def faces(image: Image.Image) -> Sequence[Any]:
         with _missing():
@@ -71,15 +108,6 @@ def lent(services: Services, options: Options, tick: Tick = unwatched) -> dict[s
         "restore": restore,
         "beside": services.workers.beside,
     }
-
-
-def _runtime() -> Any:
-    """The device room, whole.
-
-    What an extension imports may be what that imports too, and two threads that import the same
-    large package at a time find it half there.
-    """
-    return importlib.import_module("server.runtime")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from ..onnx_errors import onnx_errors
 from ..protocol import Missing
 
 log = structlog.get_logger(__name__)
@@ -27,11 +28,8 @@ def cutouts() -> Any:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises: exceptions without a common class of their own."""
-    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    own = [each for each in vars(state).values() if isinstance(each, type)]
-    raised = [each for each in own if issubclass(each, Exception)]
-    return (*raised, ValueError, RuntimeError)
+    """What is raised of a model that cannot be read or run."""
+    return (*onnx_errors(), ValueError, RuntimeError)
 
 
 def _load(name: str) -> ModuleType:

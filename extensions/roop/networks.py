@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..onnx_errors import onnx_errors
 from ..protocol import Missing
 
 #: what insightface raises of a model that is not what it takes it for
@@ -20,13 +21,14 @@ def open_swapper(path: Path, onnx: Mapping[str, Any]) -> Any:
 
     `onnx` is what the host says of onnxruntime. Raises Missing, also for other models.
     """
-    library, runtime = _library("insightface.model_zoo"), _library("onnxruntime")
+    library = _library("insightface.model_zoo")
+    _library("onnxruntime")
     # its constructor prints to the standard output, which is the server's own
     vars(_library("insightface.model_zoo.inswapper"))["print"] = _say_nothing
     try:
         swapper = library.get_model(str(path), **onnx)
         _try_out(swapper)
-    except _failures(runtime) as error:
+    except _mistaken() as error:
         raise Missing(
             f"{path.name} is no INSwapper that can be run; inswapper_128.onnx is one "
             f"({error!s:.120})"
@@ -39,7 +41,7 @@ def open_session(path: Path, onnx: Mapping[str, Any]) -> Any:
     runtime = _library("onnxruntime")
     try:
         return runtime.InferenceSession(str(path), **onnx)
-    except _failures(runtime) as error:
+    except _mistaken() as error:
         raise Missing(f"onnxruntime cannot read {path.name} ({error!s:.120})") from error
 
 
@@ -64,18 +66,13 @@ def _try_out(swapper: Any) -> None:
         raise ValueError(f"its output has the shape {given.shape}")
 
 
+def _mistaken() -> tuple[type[Exception], ...]:
+    """What is raised of a model that cannot be used."""
+    return (*_MISTAKEN, *onnx_errors())
+
+
 def _say_nothing(*_: object, **__: object) -> None:
     pass
-
-
-def _failures(runtime: Any) -> tuple[type[Exception], ...]:
-    """What is raised of a model that cannot be used.
-
-    The compiled part of onnxruntime raises exceptions without a common class.
-    """
-    state = vars(runtime.capi.onnxruntime_pybind11_state).values()
-    own = [each for each in state if isinstance(each, type)]
-    return (*_MISTAKEN, *(each for each in own if issubclass(each, Exception)))
 
 
 def _library(name: str) -> Any:

@@ -17,7 +17,7 @@ async def get_extensions_list(services: ServicesDep) -> list[ExtensionItem]:
 
     Those that ship with the server are part of it; `/sdapi/v1/scripts` has their titles.
     """
-    on = enabled(services.extensions, services.options.current)
+    on = enabled(services)
     nothing = dict.fromkeys(("remote", "branch", "commit_hash", "version", "commit_date"), "")
     return [
         ExtensionItem(name=each.title, enabled=each in on, **nothing)

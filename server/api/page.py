@@ -41,8 +41,5 @@ async def get_page(services: ServicesDep) -> PageReply:
 def _titles(mode: Mode, services: ServicesDep) -> list[str]:
     return [
         "None",
-        *(
-            script.title
-            for script in scripts(mode, enabled(services.extensions, services.options.current))
-        ),
+        *(script.title for script in scripts(mode, enabled(services))),
     ]

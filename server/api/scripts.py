@@ -36,7 +36,7 @@ def _titles(mode: Mode, services: ServicesDep) -> list[str]:
 
 
 def _own(mode: Mode, services: ServicesDep) -> list[Extension]:
-    among = enabled(services.extensions, services.options.current)
+    among = enabled(services)
     return [*scripts(mode, among), *always_on(mode, among)]
 
 
