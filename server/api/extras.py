@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pipelines.watch import Cancelled, Watch
 
 from .. import extras, remote, reply
+from ..extension_choice import enabled
 from ..extras import Finished, Order
 from ..extras_host import begun
 from ..jobs import Job
@@ -65,7 +66,7 @@ async def _answer(
 ) -> Response:
     """The work on a worker thread, as a job, and the JSON that `content` makes of it."""
     missing = extras.check(body, services.tools, services.library)
-    named = hooks("extras", body.alwayson_scripts, services.extensions)
+    named = hooks("extras", body.alwayson_scripts, enabled(services))
     options = services.options.current
     watch = Watch(batch_count=max(len(pictures), 1), steps=extras.SHARES)
 

@@ -19,6 +19,8 @@ from pipelines.pictures.upscale import Tick, Upscaler
 from server.tools import PLAIN, Restorer, Tools
 
 from ..calling import SOON_S, Called, calling, post_until
+from ..fakes import FakeDevice
+from .served import serve
 
 SINGLE, BATCH = "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"
 
@@ -330,3 +332,11 @@ class _Upscaling(Hook):
 
     def finish(self, image: Image.Image) -> Touched:
         return Touched(self.host.upscale(image, "Slow", 2))
+
+
+def test_an_extension_that_settings_switch_off_is_no_step(tmp_path: Path) -> None:
+    client = serve(tmp_path, device=FakeDevice())
+    client.post("/sdapi/v1/options", json={"disabled_extensions": ["rembg"]})
+    body = {"image": "never read", "alwayson_scripts": {"rembg": {"args": []}}}
+    refused = client.post("/sdapi/v1/extra-single-image", json=body)
+    assert (refused.status_code, refused.json()["detail"]) == (422, "Script 'rembg' not found")
