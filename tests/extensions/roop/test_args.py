@@ -99,7 +99,8 @@ def test_numbers_out_of_bounds_are_named(args: Args, message: str) -> None:
 
 
 def test_numbers_that_do_not_count_are_not_looked_at() -> None:
-    order_of(Args(face_restorer_name="None", face_restorer_visibility=7, upscaler_scale=0))
+    order = order_of(Args(face_restorer_name="None", face_restorer_visibility=7, upscaler_scale=0))
+    assert (order.restorer, order.upscaler) == (None, None)
 
 
 def test_a_picture_by_the_route_is_ordered_alike() -> None:
