@@ -28,10 +28,14 @@ class ModelChoice:
 
         A hash that is known by now changes none; a file that was written since is another.
         """
+        vae = None if self.vae is None else (self.vae.path, self.vae.stamp)
+        return self.text_key, vae, self.tiling, self.token_merging
+
+    @property
+    def text_key(self) -> Hashable:
+        """Equal for choices that read texts alike: of the same checkpoint and networks."""
         networks = tuple(
             (use.network.path, use.network.stamp, use.text_weight, use.unet_weight, use.dyn_dim)
             for use in self.networks
         )
-        vae = None if self.vae is None else (self.vae.path, self.vae.stamp)
-        checkpoint = self.checkpoint.path, self.checkpoint.stamp
-        return checkpoint, vae, networks, self.tiling, self.token_merging
+        return self.checkpoint.path, self.checkpoint.stamp, networks

@@ -1,14 +1,18 @@
 """How much memory a device has, how much of it is used, and giving back what was freed."""
 
 import ctypes
+import errno
 import gc
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
+
+Result = TypeVar("Result")
 
 # torch's counters (torch.cuda.memory_stats) by the names that /sdapi/v1/memory gives them.
 CUDA_COUNTERS: Mapping[str, str] = {
@@ -17,6 +21,8 @@ CUDA_COUNTERS: Mapping[str, str] = {
     "reserved": "reserved_bytes.all",
     "inactive": "inactive_split_bytes.all",
 }
+#: how torch's own RuntimeErrors begin to say it: the CPU's allocator, CUDA, and its libraries
+_NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 #: what a container may use, where it may not use all (cgroup v2)
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -46,6 +52,36 @@ def available(device: torch.device) -> int:
     machine = psutil.virtual_memory().available
     container = _container_available(CGROUP)
     return machine if container is None else min(machine, container)
+
+
+def spare(device: torch.device) -> int:
+    """Bytes that tensors can still have: those available, and what torch keeps for them."""
+    free = available(device)
+    if device.type == "cuda":
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free
+
+
+def peak_of(device: torch.device, run: Callable[[], Result]) -> tuple[Result, int | None]:
+    """What `run` gives, and the most bytes it had at once beyond those there before.
+
+    None on a CPU, where nobody counts. A GPU's own peak, as /sdapi/v1/memory tells it, begins anew.
+    """
+    if device.type != "cuda":
+        return run(), None
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    result = run()
+    return result, torch.cuda.max_memory_allocated(device) - before
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory ran out, in RAM or on a GPU: less at once may go well."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in _NO_MEMORY)
 
 
 def give_back(device: torch.device) -> None:

@@ -24,8 +24,8 @@ def stacked(told: Sequence[Conditioning]) -> Conditioning:
     """
     longest = max(each.context.shape[1] for each in told)
     contexts = [
-        torch.cat([each, each[:, -1:].expand(-1, longest - each.shape[1], -1)], dim=1)
-        for each in (one.context for one in told)
+        context if context.shape[1] == longest else matched(context, longest)
+        for context in (each.context for each in told)
     ]
     vectors = [each.vector for each in told if each.vector is not None]
     return Conditioning(torch.cat(contexts), torch.cat(vectors) if vectors else None)

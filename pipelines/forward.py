@@ -1,61 +1,108 @@
 """Rows of many jobs through one UNet forward."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from .apart import answered
 from .contexts import stacked
-from .steps import Row
+from .steps import Conditioning, Row
+from .transfer import sent
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
 
 
-def predict_rows(checkpoint: "Checkpoint", rows: Sequence[Row], max_rows: int) -> list[Tensor]:
-    """The UNet's raw output for each row, in order.
+class Gauge(Protocol):
+    """What a forward is measured by, and how large it may be; a load is its latents' pixels."""
 
-    Rows of the same latent size and context length share forwards of at most `max_rows` latents;
-    a row is never split, so one of more latents than that goes alone.
+    def most(self, pixels: int) -> int:
+        """How many latents of so many pixels may go through one forward, at least 1."""
+
+    def measured(self, load: int, run: Callable[[], Tensor]) -> Tensor:
+        """Do `run`, a forward of this load, and learn from it; raises what it raises."""
+
+    def failed(self, load: int, error: Exception) -> None:
+        """A forward of this load ended with `error`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Latent:
+    """One of the latents of a row, at a time step."""
+
+    row: Row
+    index: int
+
+    @property
+    def x(self) -> Tensor:
+        return self.row.x[self.index : self.index + 1]
+
+    @property
+    def told(self) -> Conditioning:
+        told, here = self.row.told, slice(self.index, self.index + 1)
+        return Conditioning(told.context[here], None if told.vector is None else told.vector[here])
+
+
+def predict_rows(
+    checkpoint: "Checkpoint", rows: Sequence[Row], gauge: Gauge
+) -> list[Tensor | Exception]:
+    """The UNet's raw output for each row, in order, or what kept it from one.
+
+    Latents of the same size and context length share forwards, as many as the gauge allows. One
+    that fails is made again by halves: what is too much for the memory goes in parts, and what is
+    wrong with a row is that row's error alone.
     """
-    answers: list[Tensor | None] = [None] * len(rows)
-    groups: dict[tuple[torch.Size, torch.Size], list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[row.x.shape[1:], row.told.context.shape[1:]].append(i)
-    for indices in groups.values():
-        for part in _parts(indices, rows, max_rows):
-            chosen = [rows[i] for i in part]
-            for i, answer in zip(part, _forward(checkpoint, chosen), strict=True):
-                answers[i] = answer
-    return [answer for answer in answers if answer is not None]
+    found: dict[_Latent, Tensor | Exception] = {}
+    latents = [[_Latent(row, index) for index in range(row.x.shape[0])] for row in rows]
+    for group in _groups(each for row in latents for each in row):
+        most = gauge.most(_pixels(group[0]))
+        for start in range(0, len(group), most):
+            part = group[start : start + most]
+            answers = answered(
+                partial(_forward, checkpoint, gauge), part, checkpoint.device, partial(_told, gauge)
+            )
+            found.update(zip(part, answers, strict=True))
+    return [_joined([found[each] for each in row]) for row in latents]
 
 
-def _parts(indices: Sequence[int], rows: Sequence[Row], max_rows: int) -> list[list[int]]:
-    """`indices` cut into runs whose rows hold at most `max_rows` latents together."""
-    parts: list[list[int]] = []
-    held = max_rows
-    for i in indices:
-        count = rows[i].x.shape[0]
-        if not parts or held + count > max_rows:
-            parts.append([])
-            held = 0
-        parts[-1].append(i)
-        held += count
-    return parts
+def _groups(latents: "Iterator[_Latent]") -> "list[list[_Latent]]":
+    """Those that can share a forward."""
+    groups: dict[tuple[torch.Size, torch.Size], list[_Latent]] = defaultdict(list)
+    for each in latents:
+        groups[each.row.x.shape[1:], each.row.told.context.shape[1:]].append(each)
+    return list(groups.values())
 
 
-def _forward(checkpoint: "Checkpoint", rows: Sequence[Row]) -> tuple[Tensor, ...]:
-    counts = [row.x.shape[0] for row in rows]
-    timesteps = [
-        row.timestep for row, count in zip(rows, counts, strict=True) for _ in range(count)
-    ]
-    told = stacked([row.told for row in rows])
-    output = checkpoint.predict(
-        torch.cat([row.x for row in rows]),
-        torch.tensor(timesteps, dtype=torch.float32, device=rows[0].x.device),
-        told.context,
-        told.vector,
-    )
-    return torch.split(output, counts)
+def _pixels(latent: _Latent) -> int:
+    return int(latent.row.x.shape[-2] * latent.row.x.shape[-1])
+
+
+def _forward(
+    checkpoint: "Checkpoint", gauge: Gauge, latents: Sequence[_Latent]
+) -> Sequence[Tensor]:
+    """One forward of the UNet; an answer [1,C,h,w] a latent."""
+    timesteps = torch.tensor([each.row.timestep for each in latents], dtype=torch.float32)
+    told = stacked([each.told for each in latents])
+    x = torch.cat([each.x for each in latents])
+
+    def run() -> Tensor:
+        return checkpoint.predict(x, sent(timesteps, x.device), told.context, told.vector)
+
+    return torch.split(gauge.measured(len(latents) * _pixels(latents[0]), run), 1)
+
+
+def _told(gauge: Gauge, latents: Sequence[_Latent], error: Exception) -> None:
+    gauge.failed(len(latents) * _pixels(latents[0]), error)
+
+
+def _joined(answers: Sequence[Tensor | Exception]) -> Tensor | Exception:
+    """The answers of a row's latents as one; the first error where there is any."""
+    for each in answers:
+        if isinstance(each, Exception):
+            return each
+    return torch.cat([each for each in answers if isinstance(each, Tensor)])

@@ -87,7 +87,7 @@ def _batches(plan: Plan, watch: Watch, done: Generated) -> Stepping[None]:
         if plan.before_batch is not None:
             notes = yield Offload(partial(plan.before_batch, batch.index))
             effects.notes |= dict.fromkeys(notes)
-        traits = yield Use(batch.model)
+        traits = yield Use(batch.model, between=True)
         effects.notes |= dict.fromkeys(traits.notes)
         effects.inpainting_model, effects.edit_model = is_inpainting(traits), is_edit(traits)
         if isinstance(plan, Img2ImgPlan):

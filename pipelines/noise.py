@@ -9,6 +9,7 @@ from torch import Tensor
 from .brownian import BrownianPath
 from .philox import PhiloxGenerator
 from .plan import NoiseSource, Seeds
+from .transfer import sent
 
 #: from a shape to standard normal numbers of it, each call the next
 Stream = Callable[[tuple[int, ...]], Tensor]
@@ -22,10 +23,10 @@ def _generator(seed: int, source: NoiseSource, device: torch.device) -> Stream:
     """A stream of standard normal draws from `seed`, given on `device`."""
     if source == "NV":
         philox = PhiloxGenerator(seed)
-        return lambda shape: torch.from_numpy(philox.randn(shape)).to(device)
+        return lambda shape: sent(torch.from_numpy(philox.randn(shape)), device)
     home = torch.device("cpu") if source == "CPU" else device
     generator = torch.Generator(home).manual_seed(seed)
-    return lambda shape: torch.randn(shape, generator=generator, device=home).to(device)
+    return lambda shape: sent(torch.randn(shape, generator=generator, device=home), device)
 
 
 def slerp(weight: float, low: Tensor, high: Tensor) -> Tensor:

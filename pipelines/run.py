@@ -1,27 +1,37 @@
 """A job on the engine: as it waits, and under way."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from models.choice import ModelChoice
 
+from .admission import NOTHING, Demand
 from .generate import Generated
-from .steps import Step, Stepping, Use
+from .steps import Predict, Step, Stepping, Use
 from .watch import Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Order:
-    """A job as it waits for admission: the model it begins on, and the rows of its forwards."""
+    """A job as it waits for admission: the model it begins on, and what it asks of forwards.
+
+    `came` is when, by `time.monotonic`.
+    """
 
     choice: ModelChoice
-    rows: int
     begin: Callable[[], Stepping[Generated]]
     watch: Watch
     future: "Future[Generated]"
+    demand: Demand = NOTHING
+    came: float = field(default_factory=time.monotonic)
+
+    def waited(self) -> float:
+        """Seconds since it came."""
+        return time.monotonic() - self.came
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +48,14 @@ class Run:
     def __init__(self, order: Order) -> None:
         """Take up `order`; nothing happens before `start`."""
         self.watch = order.watch
-        self.rows = order.rows
+        self.demand = order.demand
         self.pending: Step | None = None
         #: the model that it runs on, which may have made place for another since
         self.on: ModelChoice | None = None
         #: the work that it waits for, while others go on
         self.away: Away | None = None
+        #: since when it waits on its step, by `time.monotonic`; for its first model since it came
+        self.since = order.came
         self._future = order.future
         self._generation = order.begin()
 
@@ -51,6 +63,10 @@ class Run:
     def wants(self) -> ModelChoice | None:
         """The model without which it cannot go on."""
         return self.pending.choice if isinstance(self.pending, Use) else None
+
+    def waited(self) -> float:
+        """Seconds that it has waited for its model, or on another step."""
+        return time.monotonic() - self.since
 
     def start(self) -> None:
         """Take the first step."""
@@ -80,6 +96,10 @@ class Run:
     def _go_on(self, go: Callable[[], Step]) -> None:
         try:
             self.pending = go()
+            if self.on is not None:
+                self.since = time.monotonic()
+            if isinstance(self.pending, Predict):
+                self.demand = _grown(self.demand, self.pending)
         except StopIteration as end:
             self._end()
             self._future.set_result(end.value)
@@ -93,3 +113,10 @@ class Run:
     def _end(self) -> None:
         self.pending = self.away = None
         self.watch.denoised = self.watch.looked_at = None
+
+
+def _grown(before: Demand, step: Predict) -> Demand:
+    """What a job asks of forwards, by its newest step; some calls go without some of the rows."""
+    height, width = step.rows[0].x.shape[-2:]
+    found = Demand(rows=sum(len(row.x) for row in step.rows), pixels=int(height * width))
+    return before if found.pixels == before.pixels and found.rows <= before.rows else found

@@ -1,6 +1,7 @@
 """The model in use on the device, and whose turn it is to get another."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,15 @@ class Stage:
         self._choice: ModelChoice | None = None
         self._checkpoint: Checkpoint | None = None
         self._borrowed = ExitStack()
+        self._latest: Hashable = None
+        #: seconds that it took of late to get another model than the one before
+        self.switch_s = 0.0
+
+    @property
+    def choice(self) -> ModelChoice:
+        """What is in use; there must be something."""
+        assert self._choice is not None, "a step came before the model it runs on"
+        return self._choice
 
     @property
     def checkpoint(self) -> "Checkpoint":
@@ -41,8 +51,12 @@ class Stage:
     def get(self, choice: ModelChoice) -> None:
         """Bring `choice` onto the device in place of what is there; raises what loading raises."""
         self.put_back()
+        start = time.monotonic()
         self._checkpoint = self._borrowed.enter_context(self._checkpoints.borrow(choice))
         self._choice = choice
+        if self._latest != choice.key:
+            self.switch_s = time.monotonic() - start
+        self._latest = choice.key
 
     def foresee(self, choice: ModelChoice) -> None:
         """Have the checkpoint of `choice` read beside the one in use, if it may be; no waiting."""
@@ -55,10 +69,10 @@ class Stage:
 
 
 def whose_turn(runs: Sequence[Run]) -> Run | None:
-    """Whose wish for another model is to be met: the oldest's, once nobody can go on without.
+    """Whose wish for a model is to be met: that of who waits longest, once nobody can go on.
 
     One that is away and has not come to its first model yet keeps none from theirs.
     """
     alive = [run for run in runs if run.pending is not None and (run.on or not run.away)]
     stuck = bool(alive) and all(run.wants is not None for run in alive)
-    return alive[0] if stuck else None
+    return min(alive, key=lambda run: run.since) if stuck else None

@@ -90,10 +90,12 @@ class Use:
     """Ask for the model that all later steps run on. Answer: its `ModelTraits`.
 
     A generation may be put aside at this step until others are done with theirs; it must keep
-    nothing of an earlier model but its traits.
+    nothing of an earlier model but its traits. `between` batches, where nothing is under way, it
+    makes way for those that have waited long for another model.
     """
 
     choice: "ModelChoice"
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

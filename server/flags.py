@@ -184,7 +184,20 @@ _OWN = (
         "--no-background-hashing", OWN, "hash a file when it is first loaded, not while idle too"
     ),
     _text("--device", OWN, "device to compute on: auto, cpu, cuda or cuda:N (auto)"),
-    _integer("--max-batch", OWN, "most rows that one forward of the model takes (16)", 16),
+    _integer(
+        "--max-batch",
+        OWN,
+        "most latents that one forward takes (64); how many of them are worth while is measured",
+        64,
+    ),
+    Flag(
+        name="--batching",
+        kind=Kind.TEXT,
+        default="on",
+        choices=("on", "off"),
+        group=OWN,
+        help="off: one job after another, so that company never changes a bit of a picture (on)",
+    ),
     _integer("--max-queue", OWN, "most jobs that wait; more are refused with 503 (128)", 128),
     _switch("--allow-pickle", OWN, "also load .ckpt files, by restricted unpickling"),
     _switch(

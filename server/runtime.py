@@ -18,6 +18,7 @@ from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import cuda, settle
 from models.residence import Frugality, Keeping, Sparing
+from pipelines.admission import Admission, Limits
 from pipelines.engine import Engine
 from pipelines.generate import Generated
 from pipelines.plan import Plan
@@ -55,6 +56,7 @@ class Runtime:
 
     def unload(self) -> None:
         """Free the device; a borrowed checkpoint goes when it comes back."""
+        self._engine.forget()
         self._checkpoints.unload()
 
     def embeddings(self) -> Shelved:
@@ -99,7 +101,8 @@ def build(settings: Settings, library: Library, options: OptionsStore) -> Runtim
     approx = ApproxVaes(
         library.approx, device=device, dtype=vae_dtype, allow_pickle=settings.allow_pickle
     )
-    engine = Engine(checkpoints, approx, max_rows=settings.max_batch)
+    limits = Limits(max_rows=settings.max_batch, batching=settings.batching == "on")
+    engine = Engine(checkpoints, approx, Admission(limits))
     return Runtime(engine, checkpoints, embeddings, settings)
 
 

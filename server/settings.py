@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from .flags import FLAGS, Flag, Kind
 
@@ -98,6 +98,7 @@ class Settings:
     no_background_hashing: bool
     device: str | None
     max_batch: int
+    batching: Literal["on", "off"]
     max_queue: int
     allow_pickle: bool
     old_sampler_names: bool

@@ -18,8 +18,8 @@ FILE_LINES = 400
 FUNCTION_LINES = 60
 TOO_LONG: frozenset[str] = frozenset()
 """Files and functions allowed to be longer; it only shrinks."""
-BROAD_EXCEPT = ("pipelines/engine.py", "extensions/registry.py")
-"""The engine's loop, and around a hook: one broad except each."""
+BROAD_EXCEPT = ("pipelines/apart.py", "extensions/registry.py")
+"""What the engine attempts for a job, and around a hook: one broad except each."""
 BROUGHT = {"starlette": "fastapi", "pydantic_core": "pydantic", "anyio": "fastapi"}
 """Packages that another one of ours hands out as a part of itself."""
 MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)

@@ -25,6 +25,13 @@ class Encoded:
     states: Tensor
     pooled: Tensor | None = None
 
+    def rows(self) -> "tuple[Encoded, ...]":
+        """What it is of each chunk [1,77,D], [1,P]."""
+        states = torch.split(self.states, 1)
+        if self.pooled is None:
+            return tuple(Encoded(each) for each in states)
+        return tuple(map(Encoded, states, torch.split(self.pooled, 1)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipEncoder:

@@ -1,11 +1,14 @@
+import errno
+import mmap
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from models import memory
-from models.memory import available, cuda, forget_frames
+from models.memory import available, cuda, forget_frames, is_out_of_memory
 
 CPU = torch.device("cpu")
 
@@ -68,3 +71,37 @@ def test_an_error_lets_go_of_what_its_frames_and_those_of_its_cause_held() -> No
     forget_frames(caught.value)
     assert [each() is None for each in seen] == [True, True]
     assert isinstance(caught.value.__cause__, OSError)
+
+
+def raised(action: Callable[[], object]) -> BaseException:
+    with pytest.raises(BaseException) as caught:  # whatever it is, it is looked at
+        action()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda: torch.empty(1 << 50),
+        lambda: bytearray(1 << 62),
+        lambda: mmap.mmap(-1, 1 << 55),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_its_error(action: Callable[[], object]) -> None:
+    assert is_out_of_memory(raised(action))
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(errno.ENOENT, "No such file"), False),
+        (ValueError("out of memory"), False),
+        (None, False),
+    ],
+)
+def test_other_errors_say_nothing_of_memory(error: BaseException | None, wanted: bool) -> None:
+    assert is_out_of_memory(error) is wanted

@@ -5,10 +5,14 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from pipelines.admission import Admission, Limits, Pacing
 from pipelines.engine import Engine
 
-from .desk import Desk, Open, ToyManager, no_approx
+from .desk import Desk, Open, Steady, ToyManager, no_approx
 from .toy import ToyCheckpoint
+
+#: latents of a forward; nobody is passed by others, so that nothing depends on time
+SIXTEEN = Limits(max_rows=16, switches=0)
 
 
 @pytest.fixture
@@ -16,9 +20,14 @@ def desk() -> Iterator[Open]:
     """Opens desks for some checkpoints, and closes their engines at the end."""
     with ExitStack() as engines:
 
-        def make(*, max_rows: int = 16, **checkpoints: ToyCheckpoint | Exception) -> Desk:
-            manager = ToyManager(**checkpoints)
-            engine = Engine(manager.manager(), no_approx(), max_rows=max_rows)
+        def make(
+            *,
+            limits: Limits = SIXTEEN,
+            pace: Pacing | None = None,
+            **toys: ToyCheckpoint | Exception,
+        ) -> Desk:
+            manager, steady = ToyManager(**toys), pace or Steady()
+            engine = Engine(manager.manager(), no_approx(), Admission(limits, lambda: steady))
             return Desk(engines.enter_context(closing(engine)), manager)
 
         yield make

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.embeddings.table import Embedding, EmbeddingTable
 from models.families.text import Encoded
-from pipelines.conditioning import encode
+from pipelines.conditioning import encode, encode_together
 from pipelines.plan import Encoding
 from pipelines.prompt.chunks import chunk_prompt
 from pipelines.steps import Encode
@@ -81,7 +81,7 @@ def test_chunks_follow_each_other_each_with_its_own_mean() -> None:
     assert found.shape == (1, 154, WIDTH)
     torch.testing.assert_close(found[0, :77], encoded(PROMPT)[0])
     torch.testing.assert_close(found[0, 77:], encoded("(dog:0.2)")[0])
-    assert [len(ids) for ids, _ in toy.encoded] == [77, 77], "a place at a time"
+    assert [len(ids) for ids, _ in toy.encoded] == [154], "all chunks go together"
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2, 12])
@@ -92,16 +92,41 @@ def test_the_encoder_is_told_the_clip_skip(clip_skip: int) -> None:
     assert found[0, 0, 2].item() == clip_skip
 
 
-def test_texts_go_through_the_encoder_together_place_by_place() -> None:
+def test_chunks_go_through_the_encoder_together_and_each_once() -> None:
     toy = ToyCheckpoint()
-    found = encode(
-        toy.lent(), wanted("a BREAK b", "c BREAK d", "e BREAK f", emphasis="Ignore")
-    ).context
+    texts = wanted("a BREAK b", "c BREAK (b:1.3)", "a BREAK f", emphasis="Ignore")
+    found = encode(toy.lent(), texts).context
     assert found.shape == (3, 154, WIDTH)
     word = toy.tokenizer.id
-    starts = [[ids[77 * i + 1] for i in range(3)] for ids, _ in toy.encoded]
-    assert starts == [[word("a"), word("c"), word("e")], [word("b"), word("d"), word("f")]]
-    torch.testing.assert_close(found[1, 77:], states("d"))
+    ((ids, _),) = toy.encoded
+    assert ids[1::77] == (word("a"), word("b"), word("c"), word("f"))
+    torch.testing.assert_close(found[1, :77], states("c"))
+    torch.testing.assert_close(found[1, 77:], states("b"))
+    torch.testing.assert_close(found[2, :77], states("a"))
+
+
+def test_prompts_are_encoded_together_as_each_alone() -> None:
+    """Lengths, weights and layers differ; what differs in layers is another run of the encoder."""
+    toy = ToyCheckpoint()
+    prompts = [
+        wanted("a (cat:1.5) [mat] BREAK (dog:0.2)", "hen"),
+        wanted("hen", emphasis="No norm"),
+        wanted("a (cat:1.5)", clip_skip=2),
+    ]
+    found = encode_together(toy.lent(), prompts)
+    assert [skip for _, skip in toy.encoded] == [1, 2]
+    for told, prompt in zip(found, prompts, strict=True):
+        torch.testing.assert_close(told.context, encode(ToyCheckpoint().lent(), prompt).context)
+
+
+def test_a_great_many_chunks_go_in_parts() -> None:
+    toy = ToyCheckpoint()
+    texts = list(
+        {toy.tokenizer.id(text): text for text in map("word{}".format, range(90))}.values()
+    )
+    found = encode(toy.lent(), wanted(*texts[:70])).context
+    assert [len(ids) // 77 for ids, _ in toy.encoded] == [64, 6]
+    torch.testing.assert_close(found[69], states(texts[69]))
 
 
 def test_original_keeps_the_mean_of_all_texts_of_a_place_together() -> None:

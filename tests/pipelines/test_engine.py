@@ -6,6 +6,7 @@ Most orders are given from within a forward, on the device thread: nothing is le
 import numpy as np
 import pytest
 
+from pipelines.admission import Limits
 from pipelines.plan import Plan
 from pipelines.watch import Preview, Watch
 
@@ -63,7 +64,7 @@ def test_a_short_job_does_not_wait_for_a_long_one(desk: Open) -> None:
 
 def test_forwards_are_split_at_the_most_rows(desk: Open) -> None:
     toy = ToyCheckpoint()
-    here = desk(toy=toy, max_rows=4)
+    here = desk(toy=toy, limits=Limits(max_rows=4))
     first, second = plan("a", "b", sampler=SLOW), plan("c", "d", sampler=SLOW, first_seed=9)
     jobs: list[Job] = []
     toy.before = at(1, lambda: jobs.append(here.order(second)))
@@ -73,13 +74,12 @@ def test_forwards_are_split_at_the_most_rows(desk: Open) -> None:
     assert len(toy.calls) == 16
 
 
-def test_a_batch_of_more_than_the_most_rows_goes_in_parts_no_smaller_than_a_row(
-    desk: Open,
-) -> None:
+def test_a_batch_of_more_than_the_most_rows_goes_in_parts(desk: Open) -> None:
     toy = ToyCheckpoint()
     wanted = plan("a", "b", "c", sampler=SLOW)
-    same(desk(toy=toy, max_rows=2).order(wanted).pixels(), alone(wanted))
-    assert {len(call.timesteps) for call in toy.calls} == {3}
+    here = desk(toy=toy, limits=Limits(max_rows=2))
+    same(here.order(wanted).pixels(), alone(wanted))
+    assert {len(call.timesteps) for call in toy.calls} == {2}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.errors import CorruptCheckpoint
+from pipelines.admission import Limits
 from pipelines.generate import Generated
 from pipelines.plan import Plan, Refining
 from pipelines.watch import Cancelled
@@ -109,8 +110,8 @@ def test_two_run_together_while_a_third_waits_for_its_model(desk: Open) -> None:
     same(jobs[1].pixels(), alone(third, **others()))
     assert here.ended == ["a", "b", "c"]
     assert here.manager.settled() == turns("toy", "other")
-    # the second joins once its two prompts are encoded
-    assert [len(call.timesteps) for call in toy.calls] == [2] * 4 + [4] * 4 + [2] * 4
+    # the second joins at once: its two prompts are encoded in the turn of the third step
+    assert [len(call.timesteps) for call in toy.calls] == [2] * 2 + [4] * 6 + [2] * 2
 
 
 def test_a_job_that_asks_for_another_model_midway_is_put_aside(desk: Open) -> None:
@@ -126,8 +127,8 @@ def test_a_job_that_asks_for_another_model_midway_is_put_aside(desk: Open) -> No
     same(jobs[0].pixels(), alone(companion))
     assert here.ended == ["companion", "refined"]
     assert here.manager.settled() == turns("toy", "other")
-    # three forwards alone and one together, before the refined one waits
-    assert [len(call.timesteps) for call in toy.calls] == [2] * 3 + [4] + [2] * 13
+    # one forward alone and three together, before the refined one waits
+    assert [len(call.timesteps) for call in toy.calls] == [2] + [4] * 3 + [2] * 11
     assert len(rest["other"].calls) == 4
 
 
@@ -151,10 +152,10 @@ def test_nobody_else_is_let_in_while_one_waits_for_another_model(desk: Open) -> 
     assert here.manager.settled() == turns("toy", "other", "toy")
 
 
-def test_those_put_aside_get_their_models_by_age_and_before_those_that_wait(desk: Open) -> None:
+def test_those_put_aside_get_their_models_in_turn_and_before_those_that_wait(desk: Open) -> None:
     toy = ToyCheckpoint()
     here = desk(toy=toy, **others())
-    first, second = refining("first", "other"), refining("second", "third", at=0.25, first_seed=9)
+    first, second = refining("first", "other"), refining("second", "third", first_seed=9)
     waiting = plan("waiting", first_seed=20)
     jobs: list[Job] = []
 
@@ -206,7 +207,8 @@ def test_jobs_that_change_models_at_every_turn_starve_nobody(desk: Open) -> None
     for job, each in zip(list(jobs), wanted, strict=False):
         same(job.pixels(), alone(each, toy=ToyCheckpoint(), **others()))
     jobs[-1].images()
-    assert here.ended[-1] == "last"
+    # the others make way for it as soon as they are between two batches
+    assert here.ended[0] == "last"
     here.manager.settled()
 
 
@@ -462,7 +464,7 @@ def test_an_empty_plan_s_model_is_not_asked_for(desk: Open) -> None:
 def test_no_more_jobs_run_than_fill_a_forward(desk: Open) -> None:
     """Of two rows each, three at six: the fourth begins when one of them has ended."""
     toy = ToyCheckpoint()
-    here = desk(max_rows=6, toy=toy)
+    here = desk(limits=Limits(max_rows=6), toy=toy)
     jobs: list[Job] = []
     plans = [plan(prompt, sampler=SLOW, first_seed=i) for i, prompt in enumerate("bcd", start=2)]
     toy.before = at(1, lambda: jobs.extend(here.order(each) for each in plans))

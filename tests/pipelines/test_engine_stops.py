@@ -83,11 +83,12 @@ def test_batches_that_were_done_are_given(desk: Open) -> None:
 
 
 def test_what_another_model_drew_is_not_decoded_by_the_one_in_use(desk: Open) -> None:
-    """Both wait for other models; the older one got its own, and the younger one is stopped."""
+    """Both wait for other models; the one that asked first got its own, the other is stopped."""
     toy, rest = ToyCheckpoint(), others()
     here = desk(toy=toy, **rest)
     older = refining("older", "other", sampler=spec("Euler a", steps=30, eta=1.0))
-    younger = refining("younger", "third", first_seed=9)
+    later = spec("Euler a", steps=34, eta=1.0)
+    younger = refining("younger", "third", first_seed=9, sampler=later)
     jobs: list[Job] = []
     toy.before = at(1, lambda: jobs.append(here.order(younger)))
     rest["other"].before = at(2, lambda: jobs[0].watch.interrupt())

@@ -9,6 +9,7 @@ from torch import Tensor
 from pipelines.forward import predict_rows
 from pipelines.steps import Conditioning, Row
 
+from .gauges import AtMost
 from .toy import WIDTH, Call, ToyCheckpoint
 
 
@@ -29,10 +30,17 @@ def alone(rows: list[Row]) -> list[Tensor]:
     ]
 
 
+def tensors(answers: list[Tensor | Exception]) -> list[Tensor]:
+    """Answers of which none is an error."""
+    found = [answer for answer in answers if isinstance(answer, Tensor)]
+    assert len(found) == len(answers), answers
+    return found
+
+
 def predicted(rows: list[Row], max_rows: int = 16) -> list[Call]:
     """The forwards made, after their answers were checked against each row's own."""
     toy = ToyCheckpoint()
-    answers = predict_rows(toy.lent(), rows, max_rows)
+    answers = predict_rows(toy.lent(), rows, AtMost(max_rows))
     for answer, expected in zip(answers, alone(rows), strict=True):
         torch.testing.assert_close(answer, expected)
     return toy.calls
@@ -49,13 +57,14 @@ def test_every_row_keeps_its_vector_in_company() -> None:
         Row(each.x, each.timestep, replace(each.told, vector=torch.full((1, WIDTH + 6), number)))
         for number, each in ((1.0, row(1)), (2.0, row(2)), (30.0, row(3)))
     ]
-    answers = predict_rows(toy.lent(), told, 16)
+    answers = tensors(predict_rows(toy.lent(), told, AtMost(16)))
     assert len(toy.calls) == 1
     for each, answer in zip(told, answers, strict=True):
-        (own,) = predict_rows(ToyCheckpoint(sizes="sizes").lent(), [each], 16)
+        lent = ToyCheckpoint(sizes="sizes").lent()
+        (own,) = tensors(predict_rows(lent, [each], AtMost(16)))
         torch.testing.assert_close(answer, own)
     other = replace(told[0].told, vector=torch.full((1, WIDTH + 6), 30.0))
-    (moved,) = predict_rows(toy.lent(), [replace(told[0], told=other)], 16)
+    (moved,) = tensors(predict_rows(toy.lent(), [replace(told[0], told=other)], AtMost(16)))
     assert not torch.allclose(moved, answers[0])
 
 
@@ -89,14 +98,14 @@ def test_sizes_and_lengths_never_share_and_answers_keep_their_order() -> None:
         ([1, 1, 1, 1, 1], 2, [2, 2, 1]),
         ([1, 1, 1, 1], 4, [4]),
         ([2, 2, 2], 4, [4, 2]),
-        ([2, 3, 2], 4, [2, 3, 2]),
+        ([2, 3, 2], 4, [4, 3]),
         ([3, 1, 1], 4, [4, 1]),
-        ([5, 1], 4, [5, 1]),
-        ([1, 5, 1], 4, [1, 5, 1]),
+        ([5, 1], 4, [4, 2]),
+        ([1, 5, 1], 4, [4, 3]),
         ([1, 1], 1, [1, 1]),
     ],
 )
-def test_a_forward_takes_so_many_latents_and_no_row_is_torn(
+def test_a_forward_takes_so_many_latents_whosever_they_are(
     counts: list[int], max_rows: int, forwards: list[int]
 ) -> None:
     calls = predicted([row(i, count=count) for i, count in enumerate(counts)], max_rows)
@@ -107,9 +116,63 @@ def test_no_rows_need_no_forward() -> None:
     assert predicted([]) == []
 
 
-def test_an_error_of_the_model_comes_through() -> None:
-    toy = ToyCheckpoint()
-    bad = row(1)
-    bad.told.context[0, 5, 0] = toy.tokenizer.id("boom") / 1000
-    with pytest.raises(RuntimeError, match="boom"):
-        predict_rows(toy.lent(), [row(2), bad], 16)
+def bad(number: int, count: int = 1) -> Row:
+    """A row that the model cannot stand."""
+    made = row(number, count=count)
+    made.told.context[:, 5, 0] = ToyCheckpoint().tokenizer.id("boom") / 1000
+    return made
+
+
+def test_an_error_of_the_model_is_its_row_s_alone() -> None:
+    toy, gauge = ToyCheckpoint(), AtMost(16)
+    rows = [row(1), row(2, count=2), bad(3), row(4)]
+    answers = predict_rows(toy.lent(), rows, gauge)
+    assert isinstance(answers[2], RuntimeError)
+    assert str(answers[2]) == "boom"
+    fine = [rows[0], rows[1], rows[3]]
+    for answer, expected in zip(tensors([*answers[:2], answers[3]]), alone(fine), strict=True):
+        torch.testing.assert_close(answer, expected)
+
+
+def test_the_first_error_of_a_row_is_told() -> None:
+    (answer,) = predict_rows(ToyCheckpoint().lent(), [bad(1, count=3)], AtMost(16))
+    assert str(answer) == "boom"
+
+
+class Narrow(ToyCheckpoint):
+    """A device with memory for so many latents."""
+
+    room = 2
+
+    def predict(
+        self, x: Tensor, timestep: Tensor, context: Tensor, vector: Tensor | None = None
+    ) -> Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(x)}")
+        return super().predict(x, timestep, context, vector)
+
+
+def test_what_is_too_much_for_the_memory_goes_in_parts_and_is_told() -> None:
+    toy, gauge = Narrow(), AtMost(16)
+    rows = [row(1, count=3), row(2), row(3, count=2)]
+    for answer, expected in zip(
+        tensors(predict_rows(toy.lent(), rows, gauge)), alone(rows), strict=True
+    ):
+        torch.testing.assert_close(answer, expected)
+    assert {len(call.timesteps) for call in toy.calls} == {1, 2}
+    # of loads of four pixels a latent
+    assert gauge.failures[0] == (24, "OutOfMemoryError")
+    assert {load for load, _ in gauge.failures} == {24, 12}
+
+
+def test_one_latent_that_is_too_much_is_an_error() -> None:
+    toy = Narrow()
+    toy.room = 0
+    (answer,) = predict_rows(toy.lent(), [row(1)], AtMost(16))
+    assert isinstance(answer, torch.OutOfMemoryError)
+
+
+def test_every_forward_is_measured_by_its_pixels() -> None:
+    gauge = AtMost(4)
+    predict_rows(ToyCheckpoint().lent(), [row(1, count=5), row(2, size=4)], gauge)
+    assert gauge.loads == [4 * 4, 4, 16]
