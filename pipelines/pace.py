@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 #: measurements that a speed is the median of
 _KEPT = 7
+#: measurements that a speed needs: the first forward of a new size is slow, whatever runs it
+_NEEDED = 4
 #: seconds after which a speed is no longer believed, and may be tried again
 _BELIEVED_S = 300.0
 #: of the best speed: a smaller load that has this share of it is preferred
@@ -62,7 +64,7 @@ class Pace:
         return {
             octave: statistics.median(speeds.values)
             for octave, speeds in self._speeds.items()
-            if now - speeds.at < _BELIEVED_S
+            if len(speeds.values) >= _NEEDED and now - speeds.at < _BELIEVED_S
         }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from .approx import cheap
 from .pixels import to_bytes
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: a VAE of fewer weights is so cheap that it stands in for the networks that have none
 _SMALL_VAE = 10_000_000
+#: what a VAE enlarges by, of what "Approx NN" does
+_SHRUNK = 4
 
 
 def draw(
@@ -25,7 +28,8 @@ def draw(
     """Pixels [N,H,W,3] of latents [N,4,h,w], by the autoencoder itself only where that is asked.
 
     They are 8h high, of "Approx NN" 2h, of "Approx cheap" h. TAESD without its weights is done by
-    "Approx NN", and that without weights by "Approx cheap", or by a VAE as small as such a network.
+    "Approx NN", and that without weights by "Approx cheap", or by a VAE as small as such a network,
+    of latents so much averaged that it is as high and costs as little.
     """
     return to_bytes(_pixels(checkpoint, latents, method, approx))
 
@@ -44,4 +48,10 @@ def _pixels(
     if pixels is not None:
         return pixels
     small = sum(p.numel() for p in checkpoint.vae.parameters()) < _SMALL_VAE
-    return checkpoint.decode(latents) if small else cheap(latents, space)
+    return checkpoint.decode(_averaged(latents)) if small else cheap(latents, space)
+
+
+def _averaged(latents: Tensor) -> Tensor:
+    """Latents of a quarter of the sides, at least 1."""
+    height, width = (-(-side // _SHRUNK) for side in latents.shape[-2:])
+    return functional.adaptive_avg_pool2d(latents, (height, width))

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 
 from models import families
 from models.families import Checkpoint
+from models.precision import Formats
+from tests.bench.processes import forget_peak, peak
 from tests.models.families.variants import info_of
 
 #: the whole file is read once before, so that all ways find it in the page cache
@@ -56,20 +58,9 @@ WAYS: Mapping[str, Callable[[Path], object]] = {
 }
 
 
-def peak() -> int:
-    """The most memory that this process had at once since `forget_peak`, in bytes (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(kilobytes) * 1024
-
-
-def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
 def _ours(path: Path, dtype: torch.dtype) -> Checkpoint:
     device = torch.device("cpu")
-    return families.load(info_of(path), device=device, dtype=dtype, vae_dtype=dtype)
+    return families.load(info_of(path), device=device, formats=Formats.all(dtype))
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from models.families.tokenizer import VOCABULARY
 from tests.bench.full_size import parameters, write_full_size
+from tests.bench.processes import peak
 from tests.e2e.launched import Launched, until
 
 pytestmark = pytest.mark.bench
@@ -123,13 +124,6 @@ def checkpoint(tmp_path: Path) -> Iterator[Path]:
     path.unlink()
 
 
-def peak_memory(process: int) -> int:
-    """The most memory a process had at once so far, in bytes (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text()
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line[:6] == "VmHWM:")
-    return int(kilobytes) * 1024
-
-
 def by_server(checkpoint: Path, folder: Path) -> Served:
     start = time.perf_counter()
     server = Launched(
@@ -140,7 +134,7 @@ def by_server(checkpoint: Path, folder: Path) -> Served:
     try:
         until(lambda: "checkpoint loaded" in server.log.read_text())
         loaded_after = time.perf_counter() - start
-        peak_loading = peak_memory(server.process.pid)
+        peak_loading = peak(server.process.pid)
         with ThreadPoolExecutor() as pool:
             start = time.perf_counter()
             job = pool.submit(
@@ -159,7 +153,7 @@ def by_server(checkpoint: Path, folder: Path) -> Served:
             picture=picture,
             loaded_after=loaded_after,
             peak_loading=peak_loading,
-            peak=peak_memory(server.process.pid),
+            peak=peak(server.process.pid),
             seconds=seconds,
             step_seconds=[after - before for before, after in pairwise(reached.values())],
             answers=answers,

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,11 @@ import torch
 from models.choice import ModelChoice
 from models.embeddings.shelf import EmbeddingShelf
 from models.families.filling import block
+from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import settle
 from models.offload import copied
+from models.precision import Formats, Precision
 from models.residence import Keeping
 from tests.bench.full_size import write_full_size
 from tests.models.soaking import library
@@ -56,12 +58,12 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     path.unlink()
 
 
-def measured(path: Path) -> dict[str, Taken]:
+def measured(path: Path, turns: int = TURNS) -> dict[str, Taken]:
     """Every way to load, by turns; float32 where it takes no more than 10 GB."""
     ways = WAYS if path.stat().st_size < 5 * GB else WAYS[:4]
-    turns: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for _ in range(TURNS):
-        for way, found in turns.items():
+    told: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(turns):
+        for way, found in told.items():
             command = [sys.executable, "-m", "tests.bench.loading", way, str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
@@ -70,7 +72,7 @@ def measured(path: Path) -> dict[str, Taken]:
             seconds=[each["seconds"] for each in found],
             memory=int(max(each["memory"] for each in found)),
         )
-        for way, found in turns.items()
+        for way, found in told.items()
     }
 
 
@@ -119,32 +121,43 @@ def moving(module: torch.nn.Module) -> tuple[int, float, float]:
     return storage.nbytes(), seconds, seconds / statistics.median(copies)
 
 
+def lender_of_two(found: Library) -> CheckpointManager:
+    """A manager that keeps two checkpoints in half precision."""
+    return CheckpointManager(
+        found,
+        EmbeddingShelf(()),
+        device=torch.device("cpu"),
+        precision=Precision(formats=Formats.all(torch.float16)),
+        keeping=lambda: Keeping(limit=2),
+    )
+
+
+def switched(lender: CheckpointManager, choices: Sequence[ModelChoice], turns: int) -> list[float]:
+    """The seconds of each switch between two that are loaded."""
+    taken = []
+    for turn in range(turns):
+        started = time.perf_counter()
+        with lender.borrow(choices[turn % 2]):
+            taken.append(time.perf_counter() - started)
+    return taken
+
+
 def test_switching(tmp_path: Path) -> None:
     """Two SD1.5 files in half precision, both loaded; and a move of one, as a GPU would have it."""
     for name in "ab":
         write_full_size(tmp_path / f"{name}.safetensors", seed=ord(name))
     settle()
     found = library(tmp_path)
-    lender = CheckpointManager(
-        found,
-        EmbeddingShelf(()),
-        device=torch.device("cpu"),
-        dtype=torch.float16,
-        vae_dtype=torch.float16,
-        keeping=lambda: Keeping(limit=2),
-    )
+    lender = lender_of_two(found)
     choices = [ModelChoice(checkpoint=each) for each in found.checkpoints.checkpoints()]
     process = psutil.Process()
     memory = [process.memory_info().rss]
     for choice in choices:
         with lender.borrow(choice):
             memory.append(process.memory_info().rss)
-    switches = []
-    for turn in range(10):
-        started = time.perf_counter()
-        with lender.borrow(choices[turn % 2]) as checkpoint:
-            switches.append(time.perf_counter() - started)
-    size, seconds, ratio = moving(checkpoint.unet)
+    switches = switched(lender, choices, 10)
+    with lender.borrow(choices[1]) as checkpoint:
+        size, seconds, ratio = moving(checkpoint.unet)
     del checkpoint
     lender.unload()
     memory.append(process.memory_info().rss)

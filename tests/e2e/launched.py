@@ -37,14 +37,23 @@ def until(condition: Callable[[], bool]) -> None:
 class Launched:
     """`python -m server` with flags, and the few calls that tests make."""
 
-    def __init__(self, log: Path, *flags: str, program: Sequence[str] = ("server",)) -> None:
-        """Start it; `program` is the module to run in the server's place, and what comes first."""
+    def __init__(
+        self, log: Path, *flags: str, program: Sequence[str] = ("server",), threads: int = 1
+    ) -> None:
+        """Start it; `program` is the module to run in the server's place, and what comes first.
+
+        On a CPU it computes with `threads`.
+        """
         self.port = free_port()
         self.log = log
         command = [sys.executable, "-m", *program, "--port", str(self.port), *flags]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"}
+                command,
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
         until(self._answers)
 

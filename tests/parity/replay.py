@@ -3,9 +3,9 @@
 A recording is `NAME.json` (a request and its answer) and `NAME.I.png` (its pictures); a text
 "@inputs/x.png" in a request stands for that file in base64.
 
-    python -m tests.parity.replay URL FOLDER [FOLDER_OF_INPUTS]
+    python -m tests.parity.replay URL FOLDER [FOLDER_OF_INPUTS] [--in-flight N]
 
-replays a folder of them on a running server and prints the table of docs/parity.md.
+replays a folder of them on a running server, N at a time, and prints the table of docs/parity.md.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import base64
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ class Golden:
     status: int
     answer: Mapping[str, Any]
     skip: tuple[str, ...] = ()
+
+    @property
+    def changes_settings(self) -> bool:
+        """Whether its settings stay, so that what runs beside it would be drawn by them."""
+        return self.request.get("override_settings_restore_afterwards") is False
 
     @property
     def pictures(self) -> list[str]:
@@ -144,17 +150,31 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("folder", type=Path)
     parser.add_argument("inputs", type=Path, nargs="?")
+    parser.add_argument("--in-flight", type=int, default=1, help="requests at a time (1)")
     asked = parser.parse_args()
     inputs = asked.inputs or asked.folder.parent / "inputs"
+    goldens = [read(file, inputs) for file in sorted(asked.folder.glob("*.json"))]
     features: dict[str, list[list[Difference]]] = defaultdict(list)
     wrong: list[str] = []
-    with httpx.Client(base_url=asked.url, timeout=600) as client:
-        for file in sorted(asked.folder.glob("*.json")):
-            golden = read(file, inputs)
-            apart, lines = _replayed(client, golden)
+    with httpx.Client(base_url=asked.url, timeout=600, limits=httpx.Limits()) as client:
+        for golden, (apart, lines) in _all_replayed(client, goldens, asked.in_flight):
             features[golden.name.partition("__")[0]].append(apart)
             wrong += [f"{golden.name}: {line}" for line in lines]
     print(*_table(features), *wrong, sep="\n")  # noqa: T201
+
+
+def _all_replayed(
+    client: httpx.Client, goldens: Sequence[Golden], in_flight: int
+) -> Iterator[tuple[Golden, tuple[list[Difference], list[str]]]]:
+    """What became of each, `in_flight` at a time; by themselves those that change settings."""
+    settings = {"samples_format": "png", "jpeg_quality": 80}
+    for golden in goldens:
+        if golden.changes_settings:
+            yield golden, _replayed(client, golden)
+            client.post("/sdapi/v1/options", json=settings).raise_for_status()
+    rest = [golden for golden in goldens if not golden.changes_settings]
+    with ThreadPoolExecutor(in_flight) as pool:
+        yield from zip(rest, pool.map(lambda each: _replayed(client, each), rest), strict=True)
 
 
 def _replayed(client: httpx.Client, golden: Golden) -> tuple[list[Difference], list[str]]:

@@ -18,7 +18,7 @@ def shown(pace: Pace, **speeds: float) -> None:
     """Forwards of one, two, four, ... rows at these speeds, in rows a second."""
     for name, speed in speeds.items():
         rows = int(name.removeprefix("r"))
-        for _ in range(3):
+        for _ in range(4):
             pace.note(rows * ROW, rows / speed)
 
 
@@ -66,6 +66,15 @@ def test_one_disturbed_forward_changes_nothing() -> None:
     shown(pace, r2=100, r4=101)
     pace.note(4 * ROW, 0.001)
     assert worth(pace) == 2
+
+
+def test_a_slow_first_forward_of_a_new_size_decides_nothing() -> None:
+    pace = Pace()
+    shown(pace, r2=100)
+    pace.note(4 * ROW, 1.0)
+    assert worth(pace) == 6
+    shown(pace, r4=190)
+    assert worth(pace) == 14
 
 
 def test_what_was_measured_long_ago_is_tried_again() -> None:

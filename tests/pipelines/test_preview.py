@@ -79,7 +79,14 @@ def test_only_full_is_drawn_by_the_vae_itself() -> None:
 
 
 def test_a_vae_as_small_as_a_network_stands_in_for_it() -> None:
-    assert drawn(small(), torch.zeros(1, 4, 3, 5), "Approx NN").shape == (1, 24, 40, 3)
+    assert drawn(small(), torch.zeros(1, 4, 8, 12), "Approx NN").shape == (1, 16, 24, 3)
+    assert drawn(small(), torch.zeros(1, 4, 3, 5), "Approx NN").shape == (1, 8, 16, 3)
+    latents = torch.zeros(1, 4, 4, 8)
+    latents[0, 0, 1, 2], latents[0, 0, :, 4:] = 16.0, -1.0
+    pixels = drawn(small(), latents, "Approx NN")
+    # the mean of sixteen latents, as the toy paints it
+    assert pixels[0, 0, 0, 0] == int(255 * (1 + CONTRAST) / 2)
+    assert pixels[0, 7, 15, 0] == int(255 * (1 - CONTRAST) / 2)
 
 
 @pytest.mark.parametrize(

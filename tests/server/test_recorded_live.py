@@ -85,8 +85,8 @@ Hold = Callable[[Iterable[tuple[int, int]]], Gate]
 def no_noise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each forward done at once."""
     monkeypatch.setattr(
-        "pipelines.engine.predict_rows",
-        lambda checkpoint, rows, max_rows: [torch.zeros_like(row.x) for row in rows],
+        "pipelines.answers.predict_rows",
+        lambda checkpoint, rows, gauge: [torch.zeros_like(row.x) for row in rows],
     )
 
 
