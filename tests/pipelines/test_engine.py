@@ -116,7 +116,8 @@ def looked_at(desk: Open, *calls: int, every: int) -> tuple[list[Preview | None]
     """What is seen when somebody looks within these forwards of a job of eight."""
     toy = ToyCheckpoint()
     wanted = plan("a", sampler=SLOW)
-    watch = Watch(batch_count=1, steps=8, preview_every=every)
+    watch = Watch()
+    watch.begin_plan(batch_count=1, passes=1, steps=8, preview_every=every, preview_method="Full")
     seen: list[Preview | None] = []
 
     def before(call: int) -> None:
