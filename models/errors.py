@@ -36,10 +36,16 @@ class NansException(ArithmeticError):
 
     def __init__(self, module: str, checkpoint: str | None = None) -> None:
         where = "" if checkpoint is None else f" with the checkpoint {checkpoint!r}"
+        self.module = module
         super().__init__(
             f"the {module} produced NaN values{where}: the weights are damaged, or a number asked "
             "for (a prompt's weight, a scale, a setting of the schedule) is out of all proportion"
         )
+
+
+def is_overflow(answer: object) -> bool:
+    """Whether an answer says that the UNet's numbers left the range of their format."""
+    return isinstance(answer, NansException) and answer.module == "UNet"
 
 
 class NoSpandrel(RuntimeError):

@@ -13,12 +13,16 @@ from .families.sharing import Part, Stock
 from .families.vae_swap import load_vae
 from .networks.adapters import Adapters
 from .offload import Visits
+from .running import Runner, Running
 from .tiling import set_tiling
 from .token_merging import TokenMerging
 from .vae_files import VaeInfo
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
+
+
+SIMPLY = Running()
 
 
 class Fitting:
@@ -32,6 +36,7 @@ class Fitting:
         vae_dtype: torch.dtype,
         allow_pickle: bool,
         visits: Visits | None = None,
+        running: Running = SIMPLY,
     ) -> None:
         """Fit `checkpoint`, which is bare; prompts may use `embeddings`.
 
@@ -44,6 +49,7 @@ class Fitting:
         self._visits = visits
         self._adapters = Adapters(checkpoint, allow_pickle=allow_pickle)
         self._merging = TokenMerging(checkpoint.unet)
+        self._runner = Runner(checkpoint, running, visiting=visits is not None)
         self._vae: tuple[VaeInfo, AutoencoderKL] | None = None
 
     @property
@@ -74,10 +80,19 @@ class Fitting:
         traits = replace(
             self.bare.traits, embeddings=self._table(choice), notes=self._adapters.notes
         )
-        return replace(self.bare, vae=vae, traits=traits, vae_retries=vae_retries)
+        forward = self._runner.under(choice)
+        return replace(
+            self.bare,
+            vae=vae,
+            traits=traits,
+            vae_retries=vae_retries,
+            forward=forward,
+            lighten=self._runner.lighten,
+        )
 
     def undress(self) -> None:
-        """Make it bare, with nothing beside it in memory."""
+        """Make it bare, with nothing beside it in memory; its weights may move then."""
+        self._runner.forget()
         self._adapters.wear(())
         self._forget_vae()
 
@@ -101,6 +116,7 @@ class Fitting:
                 wanted,
                 device=self.bare.device if self._visits is None else torch.device("cpu"),
                 dtype=self._vae_dtype,
+                channels_last=self.bare.channels_last,
                 allow_pickle=self._allow_pickle,
                 # Often it is the one that the checkpoint has itself.
                 stock=Stock([Part.of(self.bare.vae)]),

@@ -19,11 +19,13 @@ from .embeddings.shelf import EmbeddingShelf
 from .errors import CheckpointError
 from .families import Checkpoint
 from .families.sharing import Part, Stock
-from .fitting import Fitting
+from .fitting import SIMPLY, Fitting
 from .library import Library
 from .memory import available, forget_frames, give_back
 from .offload import Guest, Visits
-from .residence import Frugality, Keeping, Resident, Sparing, weight_bytes
+from .precision import Formats, Precision
+from .residence import Frugality, Keeping, Resident, Sparing, stored, weight_bytes
+from .running import Running
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,7 @@ log = structlog.get_logger(__name__)
 RESERVE = 1 << 30
 RAM = torch.device("cpu")
 WASTEFUL = Frugality()
+FULL = Precision()
 
 
 class CheckpointManager:
@@ -47,17 +50,19 @@ class CheckpointManager:
         embeddings: EmbeddingShelf,
         *,
         device: torch.device,
-        dtype: torch.dtype,
-        vae_dtype: torch.dtype,
+        precision: Precision = FULL,
         keeping: Callable[[], Keeping] = Keeping,
         frugality: Frugality = WASTEFUL,
+        running: Running = SIMPLY,
     ) -> None:
         """Lend checkpoints on `device`; `keeping` is asked before each load."""
         self.device = device
         self._library = library
         self._embeddings = embeddings
-        self._dtype = dtype
-        self._vae_dtype = vae_dtype
+        self._precision = precision
+        self._running = running
+        #: what UNets were moved to that overflowed, by file and state of it
+        self._overflowed: dict[tuple[Path, object], torch.dtype] = {}
         self._keeping = keeping
         self._frugality = frugality
         self._resident: dict[Path, Resident] = {}
@@ -107,10 +112,34 @@ class CheckpointManager:
             self._unloads += 1
             self._foreseen = None
             for resident in list(self._resident.values()):
-                resident.leaving = True
-                if resident.borrows == 0:
-                    self._drop(resident)
+                self._put_away(resident)
             self._changed.notify_all()
+
+    def widen(self, choice: ModelChoice) -> torch.dtype | None:
+        """Have a checkpoint's UNet, which overflowed as `choice` has it, run in a wider format.
+
+        For good, and from the next borrow on, for which its file is read anew: those who hold it
+        must give it back before they ask for it again. Gives the format; None where no wider one is
+        left: then the format was not to blame, and if networks may be, the usual one is used again.
+        """
+        key = choice.checkpoint.path, choice.checkpoint.stamp
+        with self._changed:
+            resident = self._resident.get(choice.checkpoint.path)
+            now = self._overflowed.get(key, self._precision.formats.unet)
+            if resident is not None:
+                now = resident.fitting.bare.dtype
+            wider = self._precision.after(now)
+            if wider is not None:
+                self._overflowed[key] = wider
+            elif not choice.networks or self._overflowed.pop(key, None) is None:
+                return None
+            if resident is not None:
+                self._put_away(resident)
+            self._changed.notify_all()
+        if wider is not None:
+            name = choice.checkpoint.title
+            log.warning("the UNet overflowed", name=name, now_runs_in=str(wider))
+        return wider
 
     def foresee(self, choice: ModelChoice) -> None:
         """Begin to read the checkpoint that is wanted next, beside the one in use; returns at once.
@@ -128,10 +157,17 @@ class CheckpointManager:
             self._foreseen, self._busy = choice, True
         threading.Thread(target=self._prefetch, args=(choice,), name="loader", daemon=True).start()
 
+    def _put_away(self, resident: Resident) -> None:
+        """Drop it: now, or as soon as it comes back."""
+        resident.leaving = True
+        if resident.borrows == 0:
+            self._drop(resident)
+
     def _prefetch(self, choice: ModelChoice) -> None:
         resident, unloads = None, self._unloads
         try:
-            if weight_bytes(choice.checkpoint, self._dtype) + RESERVE < available(self.device):
+            formats = self._formats(choice.checkpoint)
+            if weight_bytes(choice.checkpoint, formats.unet) + RESERVE < available(self.device):
                 resident = self._load(choice)
         except (CheckpointError, OSError, RuntimeError, MemoryError) as error:
             log.info("not loaded ahead", name=choice.checkpoint.name, reason=repr(error))
@@ -202,10 +238,11 @@ class CheckpointManager:
         # Refused before anything is put away for it, where the header alone shows the fault.
         families.check(info)
         hashed = self._library.checkpoints.hash(info)
-        stock = self._make_room(weight_bytes(info, self._dtype))
+        formats = self._formats(info)
+        stock = self._make_room(weight_bytes(info, formats.unet))
         started, done = time.perf_counter(), False
         try:
-            checkpoint, visits = self._read(hashed, stock)
+            checkpoint, visits = self._read(hashed, formats, stock)
             done = True
         finally:
             stock.parts.clear()
@@ -216,8 +253,16 @@ class CheckpointManager:
         log.info("checkpoint loaded", name=hashed.title, family=checkpoint.family, seconds=seconds)
         return self._settle(checkpoint, choice, visits)
 
+    def _formats(self, info: CheckpointInfo) -> Formats:
+        """How its weights are to be held. Raises CheckpointNotFound and CorruptCheckpoint."""
+        unet, vae = stored(info) if self._precision.keeps_bfloat16 else (None, None)
+        overflowed = self._overflowed.get((info.path, info.stamp))
+        return self._precision.of(unet=unet, vae=vae, overflowed=overflowed)
+
     @torch.inference_mode(False)
-    def _read(self, info: CheckpointInfo, stock: Stock) -> tuple[Checkpoint, Visits | None]:
+    def _read(
+        self, info: CheckpointInfo, formats: Formats, stock: Stock
+    ) -> tuple[Checkpoint, Visits | None]:
         spared: Sparing = "nothing"
         if self.device.type != "cpu":
             spared = self._frugality.of(info)
@@ -225,8 +270,7 @@ class CheckpointManager:
         checkpoint = families.load(
             info,
             device=home,
-            dtype=self._dtype,
-            vae_dtype=self._vae_dtype,
+            formats=formats,
             allow_pickle=self._library.checkpoints.allow_pickle,
             stock=stock,
         )
@@ -247,9 +291,10 @@ class CheckpointManager:
         fitting = Fitting(
             checkpoint,
             self._embeddings,
-            vae_dtype=self._vae_dtype,
+            vae_dtype=self._precision.formats.vae,
             allow_pickle=self._library.checkpoints.allow_pickle,
             visits=visits,
+            running=self._running,
         )
         resident = Resident(fitting=fitting, choice=choice, parts=parts)
         if self.device.type != "cpu" and visits is None:

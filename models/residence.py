@@ -1,6 +1,7 @@
 """A checkpoint that is loaded, and how many may be."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,7 @@ from torch import nn
 
 from .catalog import PICKLE, CheckpointInfo
 from .choice import ModelChoice
+from .families.parts import DIFFUSERS, LDM
 from .families.sharing import Part
 from .families.weights import FLOATS
 from .fitting import Fitting
@@ -97,6 +99,21 @@ class Resident:
             guest.arrive()
 
 
+def stored(info: CheckpointInfo) -> tuple[torch.dtype | None, torch.dtype | None]:
+    """Tell in which formats a checkpoint's file has most of its UNet and of its VAE, by its header.
+
+    None where that shows nothing, as of a pickle. Raises CheckpointNotFound and CorruptCheckpoint.
+    """
+    if info.path.is_dir():
+        tensors = read_folder(info.path).header.tensors
+    elif info.path.suffix.lower() == PICKLE:
+        return None, None
+    else:
+        tensors = read_header(info.path).tensors
+    unets, vaes = (LDM.unet, DIFFUSERS.unet), (LDM.vae, DIFFUSERS.vae)
+    return _usual(tensors, unets), _usual(tensors, vaes)
+
+
 def weight_bytes(info: CheckpointInfo, dtype: torch.dtype) -> int:
     """Tell what a checkpoint takes once it is loaded as `dtype`, by its header.
 
@@ -116,6 +133,15 @@ def _family(info: CheckpointInfo) -> str | None:
     if info.path.suffix.lower() == PICKLE:
         return None
     return identify(read_header(info.path)).family
+
+
+def _usual(tensors: Mapping[str, TensorEntry], prefixes: tuple[str, ...]) -> torch.dtype | None:
+    """The format of most of the numbers whose names begin so."""
+    counts: Counter[str] = Counter()
+    for name, entry in tensors.items():
+        if entry.dtype in FLOATS and name.startswith(prefixes):
+            counts[entry.dtype] += math.prod(entry.shape)
+    return FLOATS[counts.most_common(1)[0][0]] if counts else None
 
 
 def _elements(tensors: Mapping[str, TensorEntry]) -> int:

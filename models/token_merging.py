@@ -33,9 +33,10 @@ class Merging:
         grid = torch.arange(height * width, device=tokens.device).view(height, width)
         whole = grid[: height // _CELL * _CELL, : width // _CELL * _CELL]
         into = whole[::_CELL, ::_CELL].flatten()
-        rest = torch.ones(height * width, dtype=torch.bool, device=tokens.device)
-        rest[into] = False
-        sources = grid.flatten()[rest]
+        # What is left in its order, without a mask: to count one waits for the device.
+        targets = torch.zeros(height * width, dtype=torch.uint8, device=tokens.device)
+        targets.scatter_(0, into, 1)
+        sources = targets.argsort(stable=True)[: height * width - len(into)]
         unit = tokens / tokens.norm(dim=-1, keepdim=True)
         likeness, best = (unit[:, sources] @ unit[:, into].transpose(1, 2)).max(dim=-1)
         count = min(int(tokens.shape[1] * ratio), len(sources))
@@ -106,7 +107,7 @@ class TokenMerging:
             return (current[0].merge(inputs[0]), *inputs[1:]) if current else inputs
 
         def unmerge(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return current[0].unmerge(output) if current else output
+            return current.pop().unmerge(output) if current else output
 
         self._handles += [
             block.norm1.register_forward_pre_hook(measure),

@@ -25,6 +25,7 @@ import torch
 
 from models.approx import ApproxVaes
 from models.choice import ModelChoice
+from models.errors import is_overflow
 from models.manager import CheckpointManager
 
 from . import answers, preview
@@ -234,6 +235,7 @@ class Engine:
                 self._hand(first)
 
     def _hand(self, run: Run) -> None:
+        run.drawn_in = self._stage.checkpoint.dtype
         self._guarded(run, run.advance, self._stage.checkpoint.traits)
 
     def _get(self, choice: ModelChoice) -> None:
@@ -312,7 +314,21 @@ class Engine:
         decoding = self._asking(Decode)
         if decoding:
             steps = list(decoding.values())
-            self._answer(decoding, answers.pictures(self._stage.checkpoint, steps, self._approx))
+            found = answers.pictures(self._stage.checkpoint, steps, self._approx)
+            for run, answer in zip(decoding, found, strict=True):
+                if is_overflow(answer) and self._is_to_begin_again(run):
+                    self._guarded(run, run.begin_again)
+                else:
+                    self._answer([run], [answer])
+
+    def _is_to_begin_again(self, run: Run) -> bool:
+        """Whether a job whose UNet overflowed may go better in a wider number format."""
+        if run.drawn_in is not self._stage.checkpoint.dtype:
+            return True
+        widened, error = attempt(self._stage.widen)
+        if error is not None:
+            log.error("the model could not be loaded anew", error=repr(error))
+        return bool(widened)
 
     def _prepare(self) -> bool:
         """Encode prompts and pictures; whether there were any."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from models.memory import is_out_of_memory
+
 from .apart import answered
 from .contexts import stacked
 from .steps import Conditioning, Row
-from .transfer import sent
 
 if TYPE_CHECKING:
     from models.families.base import Checkpoint
@@ -91,7 +92,13 @@ def _forward(
     x = torch.cat([each.x for each in latents])
 
     def run() -> Tensor:
-        return checkpoint.predict(x, sent(timesteps, x.device), told.context, told.vector)
+        try:
+            return checkpoint.predict(x, timesteps, told.context, told.vector)
+        except RuntimeError as error:
+            # graphs hold memory that a forward without them can have
+            if not is_out_of_memory(error) or not checkpoint.lighten():
+                raise
+        return checkpoint.predict(x, timesteps, told.context, told.vector)
 
     return torch.split(gauge.measured(len(latents) * _pixels(latents[0]), run), 1)
 

@@ -56,7 +56,10 @@ class Run:
         self.away: Away | None = None
         #: since when it waits on its step, by `time.monotonic`; for its first model since it came
         self.since = order.came
+        #: the number format of the UNet that it runs on
+        self.drawn_in: Any = None
         self._future = order.future
+        self._begin = order.begin
         self._generation = order.begin()
 
     @property
@@ -71,6 +74,13 @@ class Run:
     def start(self) -> None:
         """Take the first step."""
         self.watch.begin()
+        self.advance(None)
+
+    def begin_again(self) -> None:
+        """Forget all that was drawn and take the first step anew."""
+        self._generation.close()
+        self._generation = self._begin()
+        self.on = None
         self.advance(None)
 
     def advance(self, answer: Any) -> None:

@@ -58,6 +58,17 @@ class Stage:
             self.switch_s = time.monotonic() - start
         self._latest = choice.key
 
+    def widen(self) -> bool:
+        """Have the UNet in use, which overflowed, run in a wider number format from now on.
+
+        False where there is none. Raises what loading raises: it is read anew.
+        """
+        choice = self.choice
+        if self._checkpoints.widen(choice) is None:
+            return False
+        self.get(choice)
+        return True
+
     def foresee(self, choice: ModelChoice) -> None:
         """Have the checkpoint of `choice` read beside the one in use, if it may be; no waiting."""
         self._checkpoints.foresee(choice)

@@ -61,6 +61,12 @@ def _text(name: str, group: str, text: str, *, secret: bool = False) -> Flag:
     return Flag(name=name, kind=Kind.TEXT, group=group, help=text, secret=secret)
 
 
+def _on_off(name: str, group: str, text: str) -> Flag:
+    """One that is on unless it is told off."""
+    values = ("on", "off")
+    return Flag(name=name, kind=Kind.TEXT, default="on", choices=values, group=group, help=text)
+
+
 def _integer(name: str, group: str, text: str, default: int | None = None) -> Flag:
     return Flag(name=name, kind=Kind.INTEGER, default=default, group=group, help=text)
 
@@ -190,14 +196,17 @@ _OWN = (
         "most latents that one forward takes (64); how many of them are worth while is measured",
         64,
     ),
-    Flag(
-        name="--batching",
-        kind=Kind.TEXT,
-        default="on",
-        choices=("on", "off"),
-        group=OWN,
-        help="off: one job after another, so that company never changes a bit of a picture (on)",
+    _on_off(
+        "--batching",
+        OWN,
+        "off: one job after another, so that company never changes a bit of a picture (on)",
     ),
+    _on_off(
+        "--cuda-graphs",
+        OWN,
+        "record the UNet's work on an NVIDIA GPU once for each number of rows and size (on)",
+    ),
+    _switch("--compile", OWN, "compile the UNet's blocks: the first picture takes minutes longer"),
     _integer("--max-queue", OWN, "most jobs that wait; more are refused with 503 (128)", 128),
     _switch("--allow-pickle", OWN, "also load .ckpt files, by restricted unpickling"),
     _switch(

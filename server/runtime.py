@@ -14,10 +14,13 @@ from models.embeddings.creation import create_embedding
 from models.embeddings.files import NewEmbedding
 from models.embeddings.shelf import EmbeddingShelf
 from models.embeddings.table import Shelved, shelved
+from models.graphs import cuda_recorders
 from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import cuda, settle
+from models.precision import has_bfloat16, precision_for
 from models.residence import Frugality, Keeping, Sparing
+from models.running import Running
 from pipelines.admission import Admission, Limits
 from pipelines.engine import Engine
 from pipelines.generate import Generated
@@ -85,21 +88,32 @@ def build(settings: Settings, library: Library, options: OptionsStore) -> Runtim
     """The device room that `settings` ask for; what stays loaded follows the `options`."""
     settle()
     device = torch_device(settings.torch_device)
-    dtype = torch.float32 if full_precision(settings, device) else torch.float16
-    vae_dtype = torch.float32 if settings.no_half_vae else dtype
+    precision = precision_for(
+        device,
+        full=full_precision(settings, device),
+        full_vae=settings.no_half_vae,
+        bfloat16=has_bfloat16(device),
+    )
     embeddings = EmbeddingShelf((settings.embeddings_dir,), hashing=not settings.no_hashing)
     checkpoints = CheckpointManager(
         library,
         embeddings,
         device=device,
-        dtype=dtype,
-        vae_dtype=vae_dtype,
+        precision=precision,
         keeping=lambda: _keeping(options.current),
         frugality=_frugality(settings),
+        running=Running(
+            recorders=cuda_recorders(device) if settings.cuda_graphs == "on" else None,
+            compiled=settings.compile,
+        ),
     )
-    log.info("device ready", device=str(device), dtype=str(dtype).removeprefix("torch."))
+    dtype = str(precision.formats.unet).removeprefix("torch.")
+    log.info("device ready", device=str(device), dtype=dtype)
     approx = ApproxVaes(
-        library.approx, device=device, dtype=vae_dtype, allow_pickle=settings.allow_pickle
+        library.approx,
+        device=device,
+        dtype=precision.formats.vae,
+        allow_pickle=settings.allow_pickle,
     )
     limits = Limits(max_rows=settings.max_batch, batching=settings.batching == "on")
     engine = Engine(checkpoints, approx, Admission(limits))

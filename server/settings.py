@@ -99,6 +99,8 @@ class Settings:
     device: str | None
     max_batch: int
     batching: Literal["on", "off"]
+    cuda_graphs: Literal["on", "off"]
+    compile: bool
     max_queue: int
     allow_pickle: bool
     old_sampler_names: bool

@@ -9,6 +9,7 @@ from ..catalog import PICKLE
 from ..errors import UnsupportedCheckpoint
 from ..header import read_header
 from ..identify import identify, read_folder
+from ..precision import Formats
 from . import sd2, sd15, sdxl
 from .base import Checkpoint, Family
 from .folder import open_folder
@@ -30,8 +31,7 @@ def load(
     info: "CheckpointInfo",
     *,
     device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
+    formats: Formats,
     allow_pickle: bool = False,
     stock: Stock | None = None,
 ) -> Checkpoint:
@@ -45,7 +45,7 @@ def load(
         opened = open_weights(info.path, allow_pickle=allow_pickle, stock=stock)
     with opened as weights:
         family = _family(info.path, weights.header)
-        return family.load(info, weights, device=device, dtype=dtype, vae_dtype=vae_dtype)
+        return family.load(info, weights, device=device, formats=formats)
 
 
 def check(info: "CheckpointInfo") -> None:

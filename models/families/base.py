@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from ..approx_files import LatentSpace
 from ..errors import NansException
+from .autoencoding import SCALE, Run, decoded, encoded, passed, ways
+from .inputs import Forward, Placement, UnetInputs, run_unet
 from .text import ClipEncoder
 from .tokenizer import ClipTokenizer
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ..embeddings.table import EmbeddingTable
     from ..header import Header
     from ..identify import Kind
+    from ..precision import Formats
     from .weights import Weights
 
 log = structlog.get_logger(__name__)
@@ -51,12 +55,19 @@ class ModelTraits:
     notes: tuple[str, ...] = ()
 
 
+def nothing_to_let_go() -> bool:
+    """What a checkpoint that is simply run holds only to be fast."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checkpoint:
     """A checkpoint's modules on one device, and the few operations asked of them.
 
     Inputs may be of any floating dtype and on any device; outputs are float32 on the device. A VAE
-    that overflows is moved to the next of `vae_retries`, for good.
+    that overflows is moved to the next of `vae_retries`, for good. `dtype` is the UNet's;
+    `forward` runs it where it is not simply called, and `lighten` lets go of what that holds only
+    to be fast, and tells whether there was any: for whoever runs out of memory.
     """
 
     info: "CheckpointInfo"
@@ -66,7 +77,10 @@ class Checkpoint:
     vae: AutoencoderKL
     encoders: tuple[ClipEncoder, ...]
     dtype: torch.dtype
+    channels_last: bool = False
     vae_retries: tuple[torch.dtype, ...] = (torch.float32,)
+    forward: Forward | None = None
+    lighten: Callable[[], bool] = nothing_to_let_go
 
     @property
     def device(self) -> torch.device:
@@ -77,6 +91,11 @@ class Checkpoint:
     def text_widths(self) -> tuple[int, ...]:
         """The lengths of the vectors that its text encoders take in the place of tokens."""
         return tuple(encoder.width for encoder in self.encoders)
+
+    @property
+    def placement(self) -> Placement:
+        """How its UNet takes its inputs."""
+        return Placement(device=self.device, dtype=self.dtype, channels_last=self.channels_last)
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -92,61 +111,69 @@ class Checkpoint:
         `x` is already scaled by 1/sqrt(sigma^2 + 1). `vector` [R,P+n] is the pooled text and the n
         numbers that `traits.sizes` means. Returns the raw prediction [R,4,h,w].
         """
-        added = None
+        text = numbers = None
         if vector is not None:
-            numbers = NUMBERS[self.traits.sizes]
-            vector = vector.to(self.device)
-            added = {
-                "text_embeds": vector[:, :-numbers].to(self.dtype),
-                "time_ids": vector[:, -numbers:],
-            }
-        output: Tensor = self.unet(
-            x.to(self.device, self.dtype),
-            timestep.to(self.device, torch.float32),
-            encoder_hidden_states=context.to(self.device, self.dtype),
-            added_cond_kwargs=added,
-            return_dict=False,
-        )[0]
-        return output.float()
+            count = NUMBERS[self.traits.sizes]
+            text, numbers = vector[:, :-count], vector[:, -count:]
+        inputs = UnetInputs(x=x, timestep=timestep, context=context, text=text, numbers=numbers)
+        if self.forward is not None:
+            return self.forward(inputs).float()
+        return run_unet(self.unet, self.placement.placed(inputs)).float()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Turn latents [N,4,h,w] into pixels [N,3,8h,8w], nominally in [-1,1], not clamped.
 
-        One image at a time, to bound memory. Raises NansException.
+        So many at once as memory is meant for; large ones, and those for which it is short, in
+        tiles. Raises NansException.
         """
         scaled = latents.to(self.device) / self.traits.latent_scale
-        return torch.stack([self._without_nans(self._decode_one, z) for z in scaled.unbind()])
+        return self._sound(decoded, scaled, pixels=SCALE)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Turn pixels [N,3,8h,8w] in [-1,1] into latents [N,4,h,w]: the posterior's mean.
 
-        One image at a time, to bound memory. Raises NansException.
+        As many at once as `decode`. Raises NansException.
         """
-        images = pixels.to(self.device).unbind()
-        latents = [self._without_nans(self._encode_one, image) for image in images]
-        return torch.stack(latents) * self.traits.latent_scale
+        means = self._sound(encoded, pixels.to(self.device), pixels=1)
+        return means * self.traits.latent_scale
 
-    def _decode_one(self, z: Tensor) -> Tensor:
-        pixels: Tensor = self.vae.decode(z[None].to(self.vae_dtype), return_dict=False)[0][0]
-        return pixels.float()
+    def _sound(
+        self,
+        run: Callable[[AutoencoderKL, Tensor, int | None], Tensor],
+        values: Tensor,
+        pixels: int,
+    ) -> Tensor:
+        """Run the VAE on `values` [N,...], each of whose cells is so many pixels wide.
 
-    def _encode_one(self, image: Tensor) -> Tensor:
-        mean: Tensor = self.vae.encode(image[None].to(self.vae_dtype)).latent_dist.mean[0]
-        return mean.float()
-
-    def _without_nans(self, run: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-        """Run the VAE; one that overflows stays in the next dtype that it is tried in."""
-        output, tried = run(value), self.vae_dtype
-        for dtype in () if tried is torch.float32 else self.vae_retries:
-            if not output.isnan().any():
-                return output
+        One that overflows stays in the next dtype that it is tried in, and only the pictures that
+        came out wrong are made again. Looks at the result once, which is all the waiting there is.
+        """
+        outputs = self._through(partial(run, self.vae), values, pixels)
+        bad = _with_nans(outputs)
+        for dtype in () if self.vae_dtype is torch.float32 else self.vae_retries:
+            if not bad:
+                break
             if dtype is not self.vae_dtype:
                 log.warning("the VAE overflowed", name=self.info.title, now_runs_in=str(dtype))
                 self.vae.to(dtype)
-                output = run(value)
-        if output.isnan().any():
+                outputs[bad] = self._through(partial(run, self.vae), values[bad], pixels)
+                bad = _with_nans(outputs)
+        if bad:
             raise NansException("VAE", self.info.name)
-        return output
+        return outputs
+
+    def _through(self, run: Run, values: Tensor, pixels: int) -> Tensor:
+        height, width = (side * pixels for side in values.shape[-2:])
+        lying = torch.channels_last if self.channels_last else torch.preserve_format
+        placed = values.to(self.vae_dtype, memory_format=lying)
+        found = ways(height, width, self.vae_dtype, self.device)
+        return passed(run, placed, found, self.lighten)
+
+
+def _with_nans(pictures: Tensor) -> list[int]:
+    """Which of the pictures [N,...] are not all numbers; waits for the device."""
+    found: list[bool] = pictures.isnan().flatten(1).any(1).tolist()
+    return [place for place, bad in enumerate(found) if bad]
 
 
 class Load(Protocol):
@@ -161,8 +188,7 @@ class Load(Protocol):
         weights: "Weights",
         *,
         device: torch.device,
-        dtype: torch.dtype,
-        vae_dtype: torch.dtype,
+        formats: "Formats",
     ) -> Checkpoint: ...
 
 

@@ -5,7 +5,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -51,8 +51,7 @@ Locate = Callable[[str], tuple[Source, int]]
 class Piece:
     """A run of a file's elements from the byte `position` on, and the `target` that they fill.
 
-    `dtype` is the file's; `target` is of any dtype and on any device. One that is not contiguous is
-    filled in one go.
+    `dtype` is the file's; `target` is of any dtype, on any device, and may lie in any order.
     """
 
     source: Source
@@ -72,18 +71,32 @@ def block(size: int, device: torch.device) -> Tensor:
 
 
 def laid_out(
-    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, device: torch.device
+    shapes: Sequence[tuple[int, ...]],
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    channels_last: bool = False,
 ) -> list[Tensor]:
-    """Tensors of these shapes, side by side in one block."""
+    """Tensors of these shapes, side by side in one block.
+
+    With `channels_last` those of four dimensions lie with the second one innermost.
+    """
     sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
     memory = block(starts[-1], device)
     return [
-        memory[start : start + size].view(dtype).view(shape)
+        _shaped(memory[start : start + size].view(dtype), shape, channels_last=channels_last)
         for start, size, shape in zip(starts, sizes, shapes, strict=False)
     ]
+
+
+def _shaped(flat: Tensor, shape: tuple[int, ...], *, channels_last: bool) -> Tensor:
+    if not channels_last or len(shape) != 4:
+        return flat.view(shape)
+    outer, channels, height, width = shape
+    return flat.view(outer, height, width, channels).permute(0, 3, 1, 2)
 
 
 def read_pieces(pieces: Iterable[Piece]) -> None:
@@ -109,19 +122,20 @@ def equal_pieces(pieces: Iterable[Piece]) -> bool:
 
 
 def sliced(piece: Piece) -> Iterator[Piece]:
-    """A long piece in parts of at most SLICE bytes of the file."""
-    if not piece.target.is_contiguous():
-        yield piece
-        return
-    flat = piece.target.view(-1)
-    count = max(1, SLICE // piece.dtype.itemsize)
-    for start in range(0, len(flat), count):
-        yield Piece(
-            source=piece.source,
-            position=piece.position + start * piece.dtype.itemsize,
-            dtype=piece.dtype,
-            target=flat[start : start + count],
-        )
+    """A long piece in parts of at most SLICE bytes of the file.
+
+    One that is not contiguous is cut along its first side, and no finer.
+    """
+    position = piece.position
+    target, count = piece.target, max(1, SLICE // piece.dtype.itemsize)
+    if target.is_contiguous():
+        target = target.view(-1)
+    elif target.dim() and len(target):
+        count = max(1, count // (target.numel() // len(target)))
+    for start in range(0, len(target), count):
+        part = target[start : start + count]
+        yield replace(piece, position=position, target=part)
+        position += part.numel() * piece.dtype.itemsize
 
 
 def _read(piece: Piece) -> None:

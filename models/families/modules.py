@@ -52,6 +52,7 @@ def fill(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    channels_last: bool = False,
 ) -> None:
     """Give an empty module the tensors of one part of the file, ready for inference.
 
@@ -66,7 +67,8 @@ def fill(
     state = _shared(expected, found, weights, dtype, device) if shareable else None
     if state is None:
         shapes = [tuple(tensor.shape) for tensor in expected.values()]
-        state = dict(zip(expected, laid_out(shapes, dtype, device), strict=True))
+        room = laid_out(shapes, dtype, device, channels_last=channels_last)
+        state = dict(zip(expected, room, strict=True))
         _read(weights, found, state)
     module.load_state_dict(state, strict=True, assign=True)
     module.eval().requires_grad_(False)

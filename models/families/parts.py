@@ -18,6 +18,7 @@ from ..approx_files import LatentSpace
 from ..errors import UnsupportedCheckpoint
 from ..header import Header
 from ..identify import Folder, identify, read_folder
+from ..precision import Formats
 from . import folder, ldm_keys, openclip_keys, sidecar
 from .base import Checkpoint, ModelTraits, Prediction, SizeConditioning
 from .modules import Rename, build, fill
@@ -176,15 +177,14 @@ def load(
     weights: Weights,
     *,
     device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
+    formats: Formats,
 ) -> Checkpoint:
     """Build the modules that `layout` reads from the header, and fill them from the file.
 
     Raises CorruptCheckpoint and UnsupportedCheckpoint.
     """
     found = layout(info, weights.header)
-    return assemble(info, weights, found, device=device, dtype=dtype, vae_dtype=vae_dtype)
+    return assemble(info, weights, found, device=device, formats=formats)
 
 
 def assemble(
@@ -193,8 +193,7 @@ def assemble(
     found: Layout,
     *,
     device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
+    formats: Formats,
 ) -> Checkpoint:
     """Build the modules and fill them from the file; an unknown prediction counts as epsilon.
 
@@ -203,10 +202,11 @@ def assemble(
     unet, vae = _unet(found.unet, weights), _vae(found.vae, weights)
     modules = [_text_encoder(part.layout, weights) for part in found.texts]
     unet_key, vae_key = _unet_key(found), _vae_key(found, weights.header)
-    fill(unet, weights, found.names.unet, unet_key, device=device, dtype=dtype)
-    fill(vae, weights, found.names.vae, vae_key, device=device, dtype=vae_dtype)
+    filled = partial(fill, device=device, channels_last=formats.channels_last)
+    filled(unet, weights, found.names.unet, unet_key, dtype=formats.unet)
+    filled(vae, weights, found.names.vae, vae_key, dtype=formats.vae)
     for module, part in zip(modules, found.texts, strict=True):
-        fill(module, weights, part.prefix, _text_key(part), device=device, dtype=dtype)
+        filled(module, weights, part.prefix, _text_key(part), dtype=formats.text)
         _number_positions(module, device)
     traits = ModelTraits(
         tokenizer=ClipTokenizer(),
@@ -230,7 +230,8 @@ def assemble(
         unet=unet,
         vae=vae,
         encoders=tuple(encoders),
-        dtype=dtype,
+        dtype=formats.unet,
+        channels_last=formats.channels_last,
     )
 
 

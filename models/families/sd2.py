@@ -7,6 +7,7 @@ import torch
 
 from ..header import Header
 from ..identify import Kind
+from ..precision import Formats
 from . import parts
 from .base import Checkpoint, Family, Prediction
 from .weights import Weights
@@ -59,15 +60,14 @@ def load(
     weights: Weights,
     *,
     device: torch.device,
-    dtype: torch.dtype,
-    vae_dtype: torch.dtype,
+    formats: Formats,
 ) -> Checkpoint:
     """Build the modules and fill them from the file; a UNet nothing is said of is tried.
 
     Raises CorruptCheckpoint and UnsupportedCheckpoint.
     """
     found = layout(info, weights.header)
-    loaded = parts.assemble(info, weights, found, device=device, dtype=dtype, vae_dtype=vae_dtype)
+    loaded = parts.assemble(info, weights, found, device=device, formats=formats)
     if found.prediction is not None:
         return loaded
     prediction = _tried(loaded, found.unet.context_width)

@@ -32,6 +32,7 @@ def load_vae(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    channels_last: bool = False,
     allow_pickle: bool = False,
     stock: Stock | None = None,
 ) -> AutoencoderKL:
@@ -53,7 +54,7 @@ def load_vae(
             rename = diffusers_key
         config = parts.config("vae") | layout.config()
         vae = build(lambda: AutoencoderKL(**config), weights)
-        fill(vae, weights, prefix, rename, device=device, dtype=dtype)
+        fill(vae, weights, prefix, rename, device=device, dtype=dtype, channels_last=channels_last)
     return vae
 
 

@@ -87,7 +87,9 @@ def _register(module: nn.Module, name: str, tensor: Tensor | None) -> None:
 
 
 def _fresh(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.detach().to(device, torch.float32, copy=True)
+    """A copy to compute with, row by row however the module's own lies."""
+    plain = torch.contiguous_format
+    return tensor.detach().to(device, torch.float32, copy=True, memory_format=plain)
 
 
 def _copy(tensor: Tensor) -> Tensor:

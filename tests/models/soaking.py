@@ -105,8 +105,6 @@ def soak(folder: Path, count: int) -> Iterator[int]:
         found,
         EmbeddingShelf(()),
         device=torch.device("cpu"),
-        dtype=torch.float32,
-        vae_dtype=torch.float32,
         keeping=lambda: Keeping(limit=1),
     )
     for number, choice in enumerate(choices(found, count)):

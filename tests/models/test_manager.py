@@ -31,6 +31,7 @@ from models.library import Library
 from models.manager import CheckpointManager
 from models.memory import settle
 from models.networks.files import NetworkCatalog
+from models.precision import Formats
 from models.residence import Keeping
 from models.vae_files import VaeCatalog, VaeInfo
 
@@ -74,8 +75,7 @@ class FakeFamily:
         weights: Weights,
         *,
         device: torch.device,
-        dtype: torch.dtype,
-        vae_dtype: torch.dtype,
+        formats: Formats,
     ) -> Checkpoint:
         self.loads.append(info.stem)
         if "broken" in weights.header.tensors:
@@ -83,8 +83,8 @@ class FakeFamily:
         return Checkpoint(
             info=info,
             family="fake",
-            unet=cast(UNet2DConditionModel, FakeUnet().to(device, dtype)),
-            vae=cast(AutoencoderKL, nn.Conv2d(1, 1, 3).to(device, vae_dtype)),
+            unet=cast(UNet2DConditionModel, FakeUnet().to(device, formats.unet)),
+            vae=cast(AutoencoderKL, nn.Conv2d(1, 1, 3).to(device, formats.vae)),
             encoders=(ClipEncoder(module=cast(CLIPTextModel, FakeEncoder(1, 1))),),
             traits=ModelTraits(
                 tokenizer=self.tokenizer,
@@ -95,7 +95,7 @@ class FakeFamily:
                 in_channels=4,
                 device=device,
             ),
-            dtype=dtype,
+            dtype=formats.unet,
         )
 
 
@@ -159,8 +159,6 @@ def manager(catalog: Catalog, limit: int = 1) -> CheckpointManager:
         library(catalog),
         EmbeddingShelf(()),
         device=CPU,
-        dtype=torch.float32,
-        vae_dtype=torch.float32,
         keeping=lambda: Keeping(limit=limit),
     )
 

@@ -61,8 +61,6 @@ def lending(catalog: Catalog, keeping: Keeping) -> CheckpointManager:
         library(catalog),
         EmbeddingShelf(()),
         device=torch.device("meta"),
-        dtype=torch.float32,
-        vae_dtype=torch.float32,
         keeping=lambda: keeping,
     )
 

@@ -69,8 +69,7 @@ class Kept:
 
 
 def lending(catalog: Catalog, keeping: Kept, **more: object) -> CheckpointManager:
-    dtypes = {"dtype": torch.float32, "vae_dtype": torch.float32}
-    flags = {"device": CPU, **dtypes, **more}
+    flags = {"device": CPU, **more}
     return CheckpointManager(library(catalog), EmbeddingShelf(()), keeping=keeping, **flags)  # type: ignore[arg-type]
 
 

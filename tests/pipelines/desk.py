@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from models.approx import ApproxVaes
@@ -89,6 +90,15 @@ class ToyManager:
 
     def foresee(self, wanted: ModelChoice) -> None:
         self.foreseen.append(label(wanted))
+
+    def widen(self, wanted: ModelChoice) -> torch.dtype | None:
+        """From the next time on it is lent in single precision, if it was not already."""
+        toy = self.checkpoint(wanted.checkpoint.name)
+        self.log.append(f"widen {label(wanted)}")
+        if toy.dtype is torch.float32:
+            return None
+        toy.dtype = torch.float32
+        return torch.float32
 
     def settled(self) -> list[str]:
         """The log once nothing is lent any more."""

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from models.errors import CorruptCheckpoint, NansException
@@ -256,3 +257,30 @@ def test_a_job_for_a_closed_engine_fails_at_once(desk: Open) -> None:
     here = desk(toy=ToyCheckpoint())
     here.engine.close()
     assert isinstance(here.order(plan("a")).future.exception(1), EngineClosed)
+
+
+def test_jobs_that_overflow_begin_again_in_a_wider_format(desk: Open) -> None:
+    """In half precision two of three draw NaNs: the model is widened once, and all get pictures."""
+    toy = ToyCheckpoint(dtype=torch.float16)
+    here = desk(toy=toy)
+    plans = [plan("loud", sampler=SLOW, first_seed=9), plan("b", sampler=SLOW, first_seed=20)]
+    jobs: list[Job] = []
+    toy.before = at(1, lambda: jobs.extend(here.order(each) for each in plans))
+    loud = plan("loud", "loud", batch_size=1, sampler=SLOW)
+    same(here.order(loud).pixels(), alone(loud))
+    for job, wanted in zip(jobs, plans, strict=True):
+        same(job.pixels(), alone(wanted))
+    assert here.manager.settled() == [
+        *("take toy", "widen toy", "return toy"),
+        *("take toy", "return toy"),
+    ]
+
+
+def test_what_overflows_in_every_format_is_an_error(desk: Open) -> None:
+    toy = ToyCheckpoint(dtype=torch.float16)
+    here = desk(toy=toy)
+    with pytest.raises(NansException, match="UNet"):
+        here.order(plan("poison")).images()
+    assert toy.dtype is torch.float32
+    assert len(toy.calls) == 8, "it was tried in both"
+    assert here.order(plan("a")).images()

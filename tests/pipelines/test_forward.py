@@ -165,6 +165,26 @@ def test_what_is_too_much_for_the_memory_goes_in_parts_and_is_told() -> None:
     assert {load for load, _ in gauge.failures} == {24, 12}
 
 
+class Laden(Narrow):
+    """One that holds more while it has ballast."""
+
+    def predict(
+        self, x: Tensor, timestep: Tensor, context: Tensor, vector: Tensor | None = None
+    ) -> Tensor:
+        self.room = 2 if self.ballast else 4
+        return super().predict(x, timestep, context, vector)
+
+
+def test_what_can_be_spared_goes_before_a_forward_is_split() -> None:
+    toy, gauge = Laden(ballast=True), AtMost(16)
+    rows = [row(1, count=3), row(2)]
+    found = tensors(predict_rows(toy.lent(), rows, gauge))
+    for answer, expected in zip(found, alone(rows), strict=True):
+        torch.testing.assert_close(answer, expected)
+    assert [len(call.timesteps) for call in toy.calls] == [4]
+    assert gauge.failures == []
+
+
 def test_one_latent_that_is_too_much_is_an_error() -> None:
     toy = Narrow()
     toy.room = 0

@@ -157,7 +157,8 @@ class ToyCheckpoint:
     """A checkpoint whose data is Gaussian around a mean that the prompt names.
 
     Every row is answered by itself, so that company can change nothing but rounding. The word
-    "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN. What it
+    "boom" in a prompt makes a forward that holds it raise, "poison" makes its own rows NaN, and so
+    does "loud" in half precision. What it
     is shown beside the latents moves the data's mean, and so does `bias`, by which two toys differ.
     With `sizes` the first token's vector is the pooled text, and the numbers move the mean as well.
     `before` is called with the number of each forward, on the device thread.
@@ -182,6 +183,8 @@ class ToyCheckpoint:
     latent_channels: int = 4
     in_channels: int = 4
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    ballast: bool = False
     alphas_cumprod: Tensor = field(default_factory=lambda: torch.tensor(sd1_alphas()))
 
     def __post_init__(self) -> None:
@@ -247,6 +250,8 @@ class ToyCheckpoint:
         if self.prediction == "v":
             output = (noise - sigma * denoised) / torch.sqrt(sigma**2 + 1)
         output[self._says("poison", context)] = math.nan
+        if self.dtype is torch.float16:
+            output[self._says("loud", context)] = math.nan
         return output.float()
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -266,6 +271,11 @@ class ToyCheckpoint:
     @staticmethod
     def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> Tensor:
         return torch.from_numpy(values)[:, None, None, None]
+
+    def lighten(self) -> bool:
+        """Free what it has beside its weights, once; whether there was anything."""
+        had, self.ballast = self.ballast, False
+        return had
 
     def lent(self) -> "Checkpoint":
         """Itself, as the type that pipelines asks for."""

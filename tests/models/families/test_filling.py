@@ -1,5 +1,6 @@
 """Bytes of a file straight into place: whatever the type and order, and no file is trusted."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_a_matrix_that_the_file_has_transposed_is_turned(source: Source) -> None
     (matrix,) = laid_out([(100, 50)], torch.float16, CPU)
     read_pieces([piece(source, matrix.T)])
     assert torch.equal(matrix, NUMBERS.half().view(50, 100).T)
+
+
+@pytest.mark.usefixtures("short_slices")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("shape", [(20, 5, 5, 3), (8, 40, 1, 1), (2, 100, 5, 5), (5000,)])
+def test_convolutions_may_lie_channels_last(
+    source: Source, dtype: torch.dtype, shape: tuple[int, ...]
+) -> None:
+    count = math.prod(shape)
+    kernel, behind = laid_out([shape, (7,)], dtype, CPU, channels_last=True)
+    read_pieces([piece(source, kernel), piece(source, behind, first=100)])
+    wanted = NUMBERS[:count].half().to(dtype)
+    assert torch.equal(kernel, wanted.view(shape))
+    assert torch.equal(behind, NUMBERS[100:107].half().to(dtype))
+    if len(shape) == 4:
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+        in_memory = kernel.permute(0, 2, 3, 1)
+        assert in_memory.is_contiguous()
+        assert in_memory.untyped_storage().data_ptr() == behind.untyped_storage().data_ptr()
+    assert equal_pieces([piece(source, kernel), piece(source, behind, first=100)])
+    kernel[-1] += 1
+    assert not equal_pieces([piece(source, kernel)])
 
 
 def test_a_number_without_dimensions_arrives(source: Source) -> None:

@@ -16,6 +16,7 @@ from models.families import check, sd15
 from models.families.vae_swap import load_vae
 from models.families.weights import open_weights
 from models.networks.reading import read_network
+from models.precision import Formats
 from models.vae_files import VaeInfo
 
 from ..files import CHECKPOINTS, raw_safetensors, tensor
@@ -61,9 +62,7 @@ def test_a_checkpoint_that_changes_between_header_and_tensors_is_an_error(
         open_weights(path, allow_pickle=False) as weights,
     ):
         change(path, other)
-        sd15.FAMILY.load(
-            info_of(path), weights, device=CPU, dtype=torch.float32, vae_dtype=torch.float32
-        )
+        sd15.FAMILY.load(info_of(path), weights, device=CPU, formats=Formats())
     assert caught.value.path == path
 
 

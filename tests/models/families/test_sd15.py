@@ -13,6 +13,7 @@ from torch import Tensor
 from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
 from models.families import Checkpoint, sd15
 from models.families.weights import Weights
+from models.precision import Formats
 
 from ..files import CHECKPOINTS, GOLDENS
 from .ldm_layout import sd15_header
@@ -272,8 +273,7 @@ def test_the_true_sd15_fits_its_modules_weight_by_weight(
         info_of(path),
         Weights(path=path, header=header, read=read),
         device=torch.device("meta"),
-        dtype=torch.float16,
-        vae_dtype=torch.float16,
+        formats=Formats.all(torch.float16),
     )
     counted = [
         sum(parameter.numel() for parameter in module.parameters())

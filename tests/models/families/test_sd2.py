@@ -12,6 +12,7 @@ from torch import Tensor
 from models.families import Checkpoint, sd2
 from models.families.weights import Weights
 from models.header import Header
+from models.precision import Formats
 
 from .hand_made import SD2_UNET, State, Tower, unet
 from .tiny_xl import TRUE, header, tokens, write_tiny
@@ -126,8 +127,7 @@ def test_the_true_sd2_fits_its_modules_weight_by_weight(layers: int) -> None:
         info_of(path),
         Weights(path=path, header=found, read=read),
         device=torch.device("meta"),
-        dtype=torch.float16,
-        vae_dtype=torch.float16,
+        formats=Formats.all(torch.float16),
     )
     assert loaded.traits.prediction == "v"
     modules = (loaded.unet, loaded.encoders[0].module)

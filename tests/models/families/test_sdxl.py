@@ -14,6 +14,7 @@ from models.errors import CorruptCheckpoint, UnsupportedCheckpoint
 from models.families import Checkpoint, sdxl
 from models.families.weights import Weights
 from models.header import Header, TensorEntry
+from models.precision import Formats
 
 from .hand_made import REFINER_UNET, SSD_UNET, XL_UNET, State, Tower, clip, unet, vae
 from .tiny_xl import TRUE, header, tokens, write_tiny
@@ -273,6 +274,5 @@ def on_meta(found: Header) -> Checkpoint:
         info_of(path),
         Weights(path=path, header=found, read=read),
         device=torch.device("meta"),
-        dtype=torch.float16,
-        vae_dtype=torch.float16,
+        formats=Formats.all(torch.float16),
     )

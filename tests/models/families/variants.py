@@ -10,6 +10,8 @@ from torch import Tensor
 
 from models.catalog import CheckpointInfo
 from models.families import Checkpoint, load
+from models.families.sharing import Stock
+from models.precision import Formats
 
 from ..files import CHECKPOINTS, sidecar_text
 
@@ -27,14 +29,19 @@ def info_of(path: Path) -> CheckpointInfo:
 
 
 def load_path(
-    path: Path, dtype: torch.dtype = torch.float32, *, allow_pickle: bool = False
+    path: Path,
+    dtype: torch.dtype = torch.float32,
+    *,
+    channels_last: bool = False,
+    allow_pickle: bool = False,
+    stock: Stock | None = None,
 ) -> Checkpoint:
     return load(
         info_of(path),
         device=torch.device("cpu"),
-        dtype=dtype,
-        vae_dtype=torch.float32,
+        formats=Formats(unet=dtype, text=dtype, channels_last=channels_last),
         allow_pickle=allow_pickle,
+        stock=stock,
     )
 
 

@@ -104,7 +104,8 @@ def plus(bare: Weights, *parts: tuple[Mapping[str, Weights], float]) -> Weights:
 
 
 def close(found: Weights, wanted: Weights) -> None:
-    for name in wanted:
+    # most have not changed at all, which is told in a fiftieth of the time
+    for name in moved(found, wanted):
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-5, atol=1e-6)
 
 

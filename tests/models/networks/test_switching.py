@@ -22,9 +22,21 @@ from .test_adapters import KOHYA, LINEAR, TEXT, close, kohya, lora, same, use, w
 NORM = "down_blocks.0.resnets.0.norm1"
 
 
-@pytest.fixture(scope="module", params=(torch.float32, torch.float16, torch.bfloat16), ids=str)
+#: as its weights may be held: their format, and whether those of convolutions lie channels last
+HELD = (
+    (torch.float32, False),
+    (torch.float32, True),
+    (torch.float16, False),
+    (torch.float16, True),
+    (torch.bfloat16, False),
+)
+
+
+@pytest.fixture(scope="module", params=HELD, ids=str)
 def shared(request: pytest.FixtureRequest) -> Checkpoint:
-    return load_path(CHECKPOINTS / "tiny-sd15.safetensors", request.param)
+    dtype, channels_last = request.param
+    path = CHECKPOINTS / "tiny-sd15.safetensors"
+    return load_path(path, dtype, channels_last=channels_last)
 
 
 @pytest.fixture
