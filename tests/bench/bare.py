@@ -83,7 +83,8 @@ def main() -> None:
     path, device = Path(sys.argv[1]), torch.device(sys.argv[2])
     # as the server has it: half precision where there is a GPU
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    checkpoint = families.load(info_of(path), device=device, formats=Formats.all(dtype))
+    formats = Formats.all(dtype, channels_last=device.type == "cuda")
+    checkpoint = families.load(info_of(path), device=device, formats=formats)
     if checkpoint.traits.prediction != "epsilon" or len(checkpoint.encoders) != 1:
         raise SystemExit(f"{path}: the bare loop knows SD1 and its like alone")
     settle()

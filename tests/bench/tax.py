@@ -116,7 +116,8 @@ def bare_loop(bench: Bench) -> Iterator[BareLoop]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.bare", str(bench.model()), bench.device],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(bench.threads)},
+        # waiting as the server's threads do
+        env=os.environ | {"OMP_NUM_THREADS": str(bench.threads), "OMP_WAIT_POLICY": "PASSIVE"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
