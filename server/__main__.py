@@ -21,17 +21,12 @@ _DRAIN_S = 30
 _SWITCH_S = 0.0005
 """After how long a thread lets another one run Python: the device thread asks for it at every
 operation, and by default waits 5 ms each time while a hook runs (docs/performance.md)."""
-_PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
-"""Threads that compute sleep where they wait for one another. By default they keep their cores busy:
-where anything else wants one, a forward takes up to a hundred times as long (docs/performance.md)."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until stopped; returns the exit status: 1 after one line if it cannot start."""
     settings = parse(argv, os.environ)
     sys.setswitchinterval(_SWITCH_S)
-    # read when torch is imported, which comes later
-    os.environ.setdefault(*_PASSIVE)
     configure(settings.loglevel or "INFO")
     log = structlog.get_logger(__name__)
     if settings.ignored:

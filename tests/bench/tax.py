@@ -116,8 +116,7 @@ def bare_loop(bench: Bench) -> Iterator[BareLoop]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.bare", str(bench.model()), bench.device],
         cwd=ROOT,
-        # waiting as the server's threads do
-        env=os.environ | {"OMP_NUM_THREADS": str(bench.threads), "OMP_WAIT_POLICY": "PASSIVE"},
+        env=os.environ | {"OMP_NUM_THREADS": str(bench.threads)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

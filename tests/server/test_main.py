@@ -38,17 +38,6 @@ def refuse(
         yield start
 
 
-@pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_that_wait_sleep_unless_told_otherwise(
-    given: str | None, policy: str, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
-    if given is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert refuse("--ckpt", "/absent")[0] == 1
-    assert os.environ["OMP_WAIT_POLICY"] == policy
-
-
 def test_it_answers_and_stops_when_told(tmp_path: Path) -> None:
     flags = shlex.split("--port 0 --subpath sd -f --api --xformers --theme dark --no-half")
     command = [sys.executable, "-m", "server", "--data-dir", str(tmp_path), *flags]
