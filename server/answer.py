@@ -7,20 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fastapi import Request, Response
-from PIL import Image
 
 from extensions.registry import NO_HOOKS, Hooks, Named
 from extensions.wanted import Mode, Wanted
 from pipelines.watch import Cancelled, Watch
 
 from . import remote, reply
+from .body import Shown, encoded, json_with, listed
 from .choosing import kept_overrides, network_name
 from .extension_choice import enabled
 from .generation import Drawn, carry_out, draw, options_of
 from .infotext_request import filled
 from .jobs import Job
 from .keeping import Asked, keep, keep_made
-from .options import Options
 from .schemas.generation import GenerationReply, GenerationRequest
 from .script_host import ScriptRun, told_of
 from .script_pictures import hooks_with_pictures, script_with_pictures
@@ -34,10 +33,9 @@ from .wardrobe import Wardrobe
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Made:
-    """What a reply is made of: encoded pictures, `info` as JSON text, and what went otherwise."""
+    """The reply, as JSON, and what went otherwise."""
 
-    pictures: list[str]
-    info: str
+    content: bytes
     warnings: Sequence[str]
 
 
@@ -54,7 +52,8 @@ async def answer(
         made = await _make(job, body, services, script, named)
         if job.watch.cancelled:
             raise Cancelled("the job was cancelled")
-        return _reply(body, made, job, lost)
+        told = reply.headers(job.id, (*lost, *made.warnings))
+        return Response(made.content, media_type="application/json", headers=told)
 
     return await submit(wished, Watch(), work, request, services, how)
 
@@ -81,7 +80,7 @@ async def _make(
         await _keep(body, services)
         kept = Asked(samples=asked.save_images, grids=asked.save_images)
         drawn = await asyncio.to_thread(keep, services, job, asked, drawn, kept)
-        return await _plain(body, drawn, job, services.options.current)
+        return await _plain(body, drawn, job, services)
     script = await script_with_pictures(script, services.options.current)
     run = ScriptRun(services=services, job=job, request=asked, hooks=hooked)
     return await _scripted(script, run, wanted)
@@ -117,50 +116,53 @@ async def _keep(body: GenerationRequest, services: Services) -> None:
         await asyncio.to_thread(partial(services.options.set, kept, save=False))
 
 
-def _reply(body: GenerationRequest, made: _Made, job: Job, lost: tuple[str, ...]) -> Response:
-    content = GenerationReply(images=made.pictures, parameters=body.echo(), info=made.info)
-    return Response(
-        content.model_dump_json(),
-        media_type="application/json",
-        headers=reply.headers(job.id, (*lost, *made.warnings)),
-    )
-
-
-async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, writing: Options) -> _Made:
+async def _plain(body: GenerationRequest, drawn: Drawn, job: Job, services: Services) -> _Made:
     """One generation as it is."""
-    pictures = await asyncio.to_thread(_encoded, drawn, writing) if body.send_images else []
-    said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
-    if drawn.grid is not None:
-        texts = (*drawn.infotexts[:1], *drawn.infotexts)
-        said = replace(said, infotexts=texts, index_of_first_image=1)
-    info = reply.info(body, drawn.translated, drawn.known, said, job.timestamp)
-    return _Made(pictures=pictures, info=info, warnings=drawn.warnings)
+    shown = _shown(drawn) if body.send_images else []
+    pictures = await encoded(shown, services.options.current, services.workers)
+
+    def content() -> bytes:
+        said = reply.told(body, drawn.translated, drawn.known, drawn.infotexts)
+        if drawn.grid is not None:
+            texts = (*drawn.infotexts[:1], *drawn.infotexts)
+            said = replace(said, infotexts=texts, index_of_first_image=1)
+        info = reply.info(body, drawn.translated, drawn.known, said, job.timestamp)
+        return _content(body, pictures, info)
+
+    return _Made(content=await services.workers.write(content), warnings=drawn.warnings)
 
 
 async def _scripted(script: Selected, run: ScriptRun, wanted: Wanted | None) -> _Made:
     """What a script makes of any number of generations."""
+    services, request = run.services, run.request
     made = await run.run(script.script, script.args, wanted)
-    await _keep(run.request, run.services)
-    if run.request.save_images and run.latest is not None:
+    await _keep(request, services)
+    if request.save_images and run.latest is not None:
         title = script.script.title
         run.warnings += await asyncio.to_thread(
-            keep_made, run.services, run.job, run.request, run.latest, made, run.kept, title
+            keep_made, services, run.job, request, run.latest, made, run.kept, title
         )
-    pictures: list[str] = []
-    if run.request.send_images:
-        texts = [image.info.get("parameters") for image in made.images]
-        writing = run.services.options.current
-        pictures = await asyncio.to_thread(reply.encoded, made.images, texts, writing)
-    return _Made(pictures=pictures, info=json.dumps(told_of(made)), warnings=run.warnings)
+    images = made.images if request.send_images else ()
+    shown = [(image, image.info.get("parameters")) for image in images]
+    pictures = await encoded(shown, services.options.current, services.workers)
+    content = await services.workers.write(
+        lambda: _content(request, pictures, json.dumps(told_of(made)))
+    )
+    return _Made(content=content, warnings=run.warnings)
 
 
-def _encoded(drawn: Drawn, writing: Options) -> list[str]:
+def _content(body: GenerationRequest, pictures: Sequence[bytes], info: str) -> bytes:
+    """The reply to `body`, its pictures in base64."""
+    content = GenerationReply(parameters=body.echo(), info=info)
+    return json_with(content, "images", *listed(pictures))
+
+
+def _shown(drawn: Drawn) -> list[Shown]:
     """Each picture with its infotext, and what follows it, without."""
-    shown: list[tuple[Image.Image, str | None]] = []
+    shown: list[Shown] = []
     noted = drawn.translated.options.enable_pnginfo
     if drawn.grid is not None:
         shown.append((drawn.grid, drawn.infotexts[0] if noted else None))
     for picture, text, beside in zip(drawn.pictures, drawn.infotexts, drawn.beside, strict=True):
         shown += [(picture, text if noted else None), *((each, None) for each in beside)]
-    shown += [(each, None) for each in drawn.appended]
-    return reply.encoded([image for image, _ in shown], [text for _, text in shown], writing)
+    return [*shown, *((each, None) for each in drawn.appended)]

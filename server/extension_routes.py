@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import json
+import uuid
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, get_origin, get_type_hints
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -20,8 +22,6 @@ from .imagecodec import Encoding
 from .script_pictures import args_with_pictures
 from .services import Services
 from .workshop import workshop
-
-_PNG = Encoding(format="png", effort=1)
 
 
 def extension_routes(services: Services) -> APIRouter:
@@ -102,7 +102,7 @@ async def _answered(
 
     async with on_disconnect(request, leave):
         reply = await working
-    content = await asyncio.to_thread(lambda: json.dumps(_on_the_wire(reply)).encode())
+    content = await services.workers.write(lambda: _on_the_wire(reply))
     return Response(content, media_type="application/json")
 
 
@@ -119,12 +119,21 @@ def _args(route: Route, sent: Mapping[str, Any]) -> Any:
     return route.args(**given)
 
 
-def _on_the_wire(value: Any) -> Any:
-    """A reply with its pictures as base64."""
-    if isinstance(value, Image.Image):
-        return imagecodec.to_base64(imagecodec.encode(value, None, _PNG))
-    if isinstance(value, Mapping):
-        return {name: _on_the_wire(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_on_the_wire(each) for each in value]
-    return value
+def _on_the_wire(reply: Any) -> bytes:
+    """A reply as JSON, with its pictures as base64."""
+    # of the pictures only a mark goes through the writer of JSON
+    mark, pictures = uuid.uuid4().hex, list[bytes]()
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, Image.Image):
+            pictures.append(imagecodec.in_base64(imagecodec.encode(value, None, Encoding())))
+            return mark
+        if isinstance(value, Mapping):
+            return {name: marked(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [marked(each) for each in value]
+        return value
+
+    first, *others = json.dumps(marked(reply)).encode().split(mark.encode())
+    between = zip(pictures, others, strict=True)
+    return b"".join((first, *chain.from_iterable(between)))

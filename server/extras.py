@@ -1,11 +1,10 @@
 """Finished pictures enlarged and their faces restored, with what was done written into them."""
 
 import html
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from extensions.registry import NO_HOOKS, Hooks, guarded
 from models.faces.files import CODEFORMER, GFPGAN
@@ -56,7 +55,7 @@ class Finished:
     not be done.
     """
 
-    images: list[str]
+    images: list[bytes]
     html_info: str
     warnings: tuple[str, ...] = ()
 
@@ -137,7 +136,7 @@ def finish(pictures: Sequence[str], order: Order, watch: Watch) -> Finished:
         BadImageFormat: the settings name a format that is not written.
         ApiError: a result too large.
     """
-    images: list[str] = []
+    images: list[bytes] = []
     warnings: dict[str, None] = {}
     told, total = "", 0
     for number, picture in enumerate(pictures):
@@ -157,7 +156,7 @@ def finish(pictures: Sequence[str], order: Order, watch: Watch) -> Finished:
         _check_total(total)
         warnings |= dict.fromkeys(work.warnings)
         told = infotext.write("", "", work.done | {_WARNING: "; ".join(work.warnings) or None})
-        images.append(imagecodec.to_base64(_encoded(result, {**kept, _KEY: told}, order.options)))
+        images.append(imagecodec.in_base64(_encoded(result, {**kept, _KEY: told}, order.options)))
         watch.end_pass()
     return Finished(images=images, html_info=_paragraph(told), warnings=tuple(warnings))
 
@@ -332,15 +331,11 @@ def _encoded(image: Image.Image, notes: Mapping[str, object], options: Options) 
     if encoding.format.lower() != "png":
         parameters = notes.get("parameters")
         return imagecodec.encode(image, str(parameters) if parameters else None, encoding)
-    text = PngImagePlugin.PngInfo()
-    for key, value in notes.items():
-        if isinstance(value, str):
-            text.add_text(key, value)
     # a colour that the old picture showed through; in the new one it may stand anywhere
     image.info.pop("transparency", None)
-    file = io.BytesIO()
-    image.save(file, "PNG", pnginfo=text)
-    return file.getvalue()
+    return imagecodec.encode_png(
+        image, {key: value for key, value in notes.items() if isinstance(value, str)}
+    )
 
 
 def _paragraph(text: str) -> str:

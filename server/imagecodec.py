@@ -5,6 +5,7 @@ import binascii
 import io
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,6 +37,19 @@ _SCHEMES = ("http://", "https://")
 _UNICODE = b"UNICODE\0"
 _JPEG_SEGMENT = 65_533
 """Bytes a JPEG's EXIF block can have."""
+
+_SLICE = 3 * 2**18
+"""Bytes that are made base64 at a time, in whole groups of three: Python's other threads stand
+still meanwhile, the event loop's among them.
+"""
+_LETTERS = 4 * 2**18
+"""Characters of base64 that are read at a time."""
+
+_PNG: Mapping[str, int] = MappingProxyType({"compress_level": 1, "compress_type": zlib.Z_RLE})
+"""How PNG is packed. What models paint has grain, in which zlib's search for repetitions finds next
+to nothing: without it files are as small as at level 6, in half the time
+(`tests/bench/test_encoding.py`).
+"""
 
 _HIDDEN = frozenset(
     {
@@ -79,15 +93,11 @@ class BadImageFormat(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How pictures are written: `format` is png, jpg, jpeg or webp; quality is 1 to 100.
-
-    `effort` is what PNG spends on being small, 0 to 9 (`tests/bench/test_encoding.py`).
-    """
+    """How pictures are written: `format` is png, jpg, jpeg or webp; quality is 1 to 100."""
 
     format: str = "png"
     quality: int = 80
     lossless: bool = False
-    effort: int = 6
 
 
 def extension(image: Image.Image, encoding: Encoding) -> str:
@@ -110,25 +120,43 @@ def encode(image: Image.Image, infotext: str | None, encoding: Encoding) -> byte
     """
     kind = _FORMATS[extension(image, encoding)]
     infotext = None if infotext is None else infotext.encode(errors="replace").decode()
-    file = io.BytesIO()
     if kind == "PNG":
-        text = PngImagePlugin.PngInfo()
-        if infotext is not None:
-            text.add_text("parameters", infotext)
-        image.save(file, kind, pnginfo=text, compress_level=encoding.effort)
-        return file.getvalue()
+        return encode_png(image, {} if infotext is None else {"parameters": infotext})
+    file = io.BytesIO()
     exif = _exif(infotext)
     if kind == "JPEG" and len(exif) > _JPEG_SEGMENT:
         exif = b""
-    plain = image if image.mode in ("RGB", "L") else image.convert("RGB")
+    # a picture of its own: Pillow notes in it how it is written, and others may write it meanwhile
+    plain = image.copy() if image.mode in ("RGB", "L") else image.convert("RGB")
     lossless = {"lossless": encoding.lossless} if kind == "WEBP" else {}
     plain.save(file, kind, quality=min(max(encoding.quality, 1), 100), exif=exif, **lossless)
     return file.getvalue()
 
 
-def to_base64(data: bytes) -> str:
+def encode_png(image: Image.Image, notes: Mapping[str, str]) -> bytes:
+    """The picture as a PNG file that carries `notes` as its text."""
+    text = PngImagePlugin.PngInfo()
+    for key, value in notes.items():
+        text.add_text(key, value)
+    file = io.BytesIO()
+    # a picture of its own: Pillow notes in it how it is written, and others may write it meanwhile
+    image.copy().save(file, "PNG", pnginfo=text, **_PNG)
+    return file.getvalue()
+
+
+def in_base64(data: bytes) -> bytes:
     """Bytes as the wire has them: base64 with no `data:` prefix."""
-    return base64.b64encode(data).decode("ascii")
+    if len(data) <= _SLICE:
+        return binascii.b2a_base64(data, newline=False)
+    view, starts = memoryview(data), range(0, len(data), _SLICE)
+    return b"".join(
+        binascii.b2a_base64(view[start : start + _SLICE], newline=False) for start in starts
+    )
+
+
+def to_base64(data: bytes) -> str:
+    """As `in_base64`, as text."""
+    return in_base64(data).decode("ascii")
 
 
 def decode(text: str) -> Image.Image:
@@ -208,8 +236,12 @@ def _bytes(text: str) -> bytes:
         if not comma:
             raise BadImage("a data: URI without a comma")
     compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    if "=" in compact:
+        raise BadImage("not base64: its end stands in the middle")
+    compact += "=" * (-len(compact) % 4)
+    slices = (compact[start : start + _LETTERS] for start in range(0, len(compact), _LETTERS))
     try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+        return b"".join(base64.b64decode(each, validate=True) for each in slices)
     except (binascii.Error, ValueError) as error:
         raise BadImage(f"not base64: {error}") from error
 

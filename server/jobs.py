@@ -82,7 +82,7 @@ class Look:
     """A live preview as it is sent: its number, and base64 in a format."""
 
     number: int
-    text: str
+    picture: bytes
     format: str
 
 

@@ -10,22 +10,18 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .auth import Door, OriginGuard, Origins, Users
+from .packing import Gzip
 from .settings import Settings
 
 MAX_BODY = 128 * 2**20
 """Bytes a request's body may have."""
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
-
-_GZIP_FROM = 1000
-_GZIP_LEVEL = 1
-"""Pictures in base64 shrink by a quarter at any level; the lowest costs the least time."""
 
 _TOLD_PAGES = ("X-Task-Id", "X-Darkroom-Warning", "X-Process-Time", "Retry-After")
 """Headers that a page of another origin may read."""
@@ -59,7 +55,7 @@ def install(app: FastAPI, settings: Settings) -> None:
             expose_headers=_TOLD_PAGES,
         )
         _tell_pages_of_faults(app, origins)
-    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=_GZIP_LEVEL)
+    app.add_middleware(Gzip)
     app.add_middleware(Timing, log=settings.api_log)
 
 

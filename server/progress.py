@@ -128,9 +128,9 @@ async def _looked(job: Job, preview: Preview | None, options: Options) -> Look |
     if preview is None:
         return None
     # not on the pool where jobs are translated and finished: a poll is not to wait for them
-    text = await run_in_threadpool(reply.preview, preview.pixels, options)
+    picture = await run_in_threadpool(reply.preview, preview.pixels, options)
     job.look = Look(
-        number=preview.number, text=text, format=options.live_previews_image_format.lower()
+        number=preview.number, picture=picture, format=options.live_previews_image_format.lower()
     )
     return job.look
 

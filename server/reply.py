@@ -18,7 +18,7 @@ from pipelines.samplers import find_sampler
 from pipelines.upscalers import LATENT_UPSCALERS
 
 from . import infotext
-from .imagecodec import Encoding, encode, to_base64
+from .imagecodec import Encoding, encode, in_base64
 from .options import Options
 from .schemas.generation import GenerationRequest
 from .translate import Translated
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: the release of the reference whose behaviour infotexts promise; clients compare it
 COMPATIBLE_VERSION = "v1.10.1"
-#: of PNG in replies: half the time for a seventh more bytes, which no network minds
-_IN_A_HURRY = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -264,34 +262,14 @@ def _denoising(request: GenerationRequest, plan: Plan) -> float | None:
     return request.denoising_strength
 
 
-def encoded(
-    pictures: Sequence[Image.Image], infotexts: Sequence[str | None], writing: Options
-) -> list[str]:
-    """Pictures with their infotexts as base64 in the format of `writing`.
-
-    These are the server's settings and not the request's: as in the reference, overrides are over
-    by the time pictures are written. A text that is None is left out.
-    """
-    encoding = Encoding(
-        format=writing.samples_format,
-        quality=writing.jpeg_quality,
-        lossless=writing.webp_lossless,
-        effort=_IN_A_HURRY,
-    )
-    return [
-        to_base64(encode(picture, text, encoding))
-        for picture, text in zip(pictures, infotexts, strict=True)
-    ]
-
-
-def preview(pixels: NDArray[np.uint8], options: Options) -> str:
+def preview(pixels: NDArray[np.uint8], options: Options) -> bytes:
     """A live preview [N,H,W,3] as base64: the batch as a grid, or its first picture."""
     shown = [Image.fromarray(each) for each in pixels]
     if options.show_progress_grid and len(shown) > 1:
         rows = rows_of(len(shown), len(shown), options.as_wire())
         shown = [grid(shown, rows, Style())]
-    encoding = Encoding(format=options.live_previews_image_format, effort=_IN_A_HURRY)
-    return to_base64(encode(shown[0], None, encoding))
+    encoding = Encoding(format=options.live_previews_image_format)
+    return in_base64(encode(shown[0], None, encoding))
 
 
 def headers(job_id: str, warnings: Sequence[str]) -> dict[str, str]:

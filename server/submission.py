@@ -23,6 +23,7 @@ from .logging import job_bound
 from .options import Options
 from .remote import BadAddress, LocalAddress, RequestsForbidden, check_address
 from .schemas.generation import GenerationRequest
+from .schemas.img2img import Img2ImgRequest
 from .services import Services
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,16 @@ def wish(kind: str, body: GenerationRequest) -> Wish:
         )
     digest = blake2b(kind.encode())
     digest.update(json.dumps(body.echo()).encode())
+    for picture in _pictures(body):
+        text = picture if isinstance(picture, str) else json.dumps(picture)
+        digest.update(b"%d " % len(text))
+        digest.update(text.encode(errors="surrogatepass"))
     return Wish(kind=kind, id=wanted, digest=digest.hexdigest())
+
+
+def _pictures(body: GenerationRequest) -> tuple[object, ...]:
+    """The pictures sent along: the echo leaves them out, and as JSON they would take long."""
+    return (*(body.init_images or ()), body.mask) if isinstance(body, Img2ImgRequest) else ()
 
 
 async def submit(

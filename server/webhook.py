@@ -55,4 +55,4 @@ async def deliver(
 def content(job_id: str, outcome: Outcome) -> bytes:
     """What a receiver is told: the reply, or the error, as its client would have got it."""
     head = json.dumps({"id_task": job_id, "status": outcome.status})
-    return head[:-1].encode() + b', "reply": ' + outcome.body + b"}"
+    return b"".join((head[:-1].encode(), b', "reply": ', outcome.body, b"}"))

@@ -1,5 +1,6 @@
 """What tests share: the reference checkpoints, and an app that serves them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +8,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models import torchvision_ops as torchvision_ops  # before diffusers and transformers
+from models.memory import settle
 from server.app import create_app
 from server.settings import parse
 
 DATA = Path(__file__).parent / "data"
+
+# numba, which rembg imports, gives all of OpenMP, and so torch, a thread a core. Of two workers on
+# two cores each then waits for threads that have no core, and takes seven times as long.
+if "OMP_NUM_THREADS" in os.environ:
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is imported, a million objects, out of every search for cycles."""
+    settle()
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,8 @@ def main() -> int:
             sys.stdout.write(os.environ.get("FAKE_REPORT", '{"requires_dist": ["sympy"]}'))
         case ["-m", "pip", *words] if os.environ.get("FAKE_PIP_FAILS", "-") in words:
             return 1
+        case ["-m", "pytest", *_]:
+            sys.stdout.write(os.environ["OMP_NUM_THREADS"])
         case ["-m", "server", *_] if Path("/proc/self/fd/9").exists():
             sys.stderr.write("the lock is still held")
             return 3

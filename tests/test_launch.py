@@ -75,7 +75,8 @@ def machine(tmp_path: Path) -> Machine:
         assert found is not None, name
         (tools / name).symlink_to(found)
     fake = (ROOT / "tests" / "fake_python.py").read_text("utf-8")
-    (tools / "python3.13").write_text(f"#!{sys.executable}\n{fake}", "utf-8")
+    # without the packages installed, which it does not need: a test starts it a dozen times
+    (tools / "python3.13").write_text(f"#!{sys.executable} -S\n{fake}", "utf-8")
     (tools / "python3.13").chmod(0o755)
     environ = {"PATH": str(tools), "HOME": str(tmp_path), "FAKE_LOG": str(tmp_path / "log")}
     return Machine(home=tmp_path, repo=repo, environ=environ)
@@ -126,11 +127,16 @@ def test_tests_bring_the_dev_extra_and_run_in_the_checkout(machine: Machine) -> 
     assert run.returncode == 0
     assert machine.installs[-1] == "-e .[face,upscalers,dev]"
     last = json.loads((machine.home / "log").read_text("utf-8").splitlines()[-1])
-    shared = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    shared = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
     assert last == [str(machine.repo), "-m", "pytest", *shared, "-k", "a b"]
     machine.forget()
     machine.launch("--api")
     assert machine.calls == [["-m", "server", "--api"]], "dev holds all that serving needs"
+
+
+def test_each_worker_of_the_tests_computes_with_one_thread(machine: Machine) -> None:
+    assert machine.launch("test").stdout == "1"
+    assert machine.launch("test", OMP_NUM_THREADS="3").stdout == "3"
 
 
 def test_an_environment_for_serving_is_not_enough_for_tests(machine: Machine) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pipelines.watch import Cancelled, Watch
 
 from .. import extras, remote, reply
+from ..body import json_with, listed, quoted
 from ..extension_choice import enabled
 from ..extras import Finished, Order
 from ..extras_host import begun
@@ -35,10 +36,10 @@ async def extras_single_image_api(
 ) -> Response:
     """Enlarge a picture; answers when it is done."""
 
-    def content(finished: Finished) -> str:
-        image = next(iter(finished.images), None)
-        told = ExtrasSingleImageResponse(html_info=finished.html_info, image=image)
-        return told.model_dump_json()
+    def content(finished: Finished) -> bytes:
+        told = ExtrasSingleImageResponse(html_info=finished.html_info)
+        pieces = quoted(finished.images[0]) if finished.images else (b"null",)
+        return json_with(told, "image", *pieces)
 
     return await _answer([body.image], body, request, services, content)
 
@@ -49,9 +50,9 @@ async def extras_batch_images_api(
 ) -> Response:
     """Enlarge several pictures; answers when all are done, or with those done when interrupted."""
 
-    def content(finished: Finished) -> str:
-        told = ExtrasBatchImagesResponse(html_info=finished.html_info, images=finished.images)
-        return told.model_dump_json()
+    def content(finished: Finished) -> bytes:
+        told = ExtrasBatchImagesResponse(html_info=finished.html_info, images=[])
+        return json_with(told, "images", *listed(finished.images))
 
     pictures = [file.data for file in body.image_list]
     return await _answer(pictures, body, request, services, content)
@@ -62,7 +63,7 @@ async def _answer(
     body: ExtrasRequest,
     request: Request,
     services: Services,
-    content: Callable[[Finished], str],
+    content: Callable[[Finished], bytes],
 ) -> Response:
     """The work on a worker thread, as a job, and the JSON that `content` makes of it."""
     missing = extras.check(body, services.tools, services.library)
@@ -74,7 +75,7 @@ async def _answer(
         fetched = await remote.pictures(pictures, options)
         ready, broken = await hooks_with_pictures(named, options)
 
-        def finished() -> Finished:
+        def finished() -> tuple[bytes, tuple[str, ...]]:
             extras.check_sizes(fetched, body)
             watch.begin()
             order = Order(
@@ -83,16 +84,17 @@ async def _answer(
                 options=options,
                 hooks=begun(services, options, body, watch, ready, broken),
             )
-            return extras.finish(fetched, order, watch)
+            done = extras.finish(fetched, order, watch)
+            return content(done), done.warnings
 
-        done = await services.workers.run(finished)
+        answered, failed = await services.workers.run(finished)
         if watch.cancelled:
             raise Cancelled("the job was cancelled")
-        warnings = (*missing, *done.warnings)
+        warnings = (*missing, *failed)
         for warning in warnings:
             log.warning("not honoured", what=warning)
         return Response(
-            content(done),
+            answered,
             media_type="application/json",
             headers=reply.headers(job.id, warnings),
         )

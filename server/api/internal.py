@@ -1,7 +1,8 @@
 """`POST /internal/progress`: how far one job is; it is what the reference's own page asks."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
+from ..body import json_with
 from ..jobs import Job
 from ..options import Options
 from ..progress import look, read, remark
@@ -12,7 +13,7 @@ router = APIRouter()
 
 
 @router.post("/internal/progress", response_model=TaskProgress)
-async def task_progress(body: ProgressRequest, services: ServicesDep) -> TaskProgress:
+async def task_progress(body: ProgressRequest, services: ServicesDep) -> TaskProgress | Response:
     """The progress of the job of that id: running, waiting, over, or not known (yet)."""
     jobs, wanted = services.jobs, body.id_task or ""
     job = jobs.find(wanted)
@@ -28,18 +29,22 @@ async def task_progress(body: ProgressRequest, services: ServicesDep) -> TaskPro
     )
 
 
-async def _running(job: Job, body: ProgressRequest, options: Options) -> TaskProgress:
+async def _running(job: Job, body: ProgressRequest, options: Options) -> TaskProgress | Response:
     reading = read(job)
     share, seconds = reading.share, reading.seconds
     shown = await look(job, options) if body.live_preview else None
     if shown is not None and shown.number == body.id_live_preview:
         shown = None
-    return TaskProgress(
+    told = TaskProgress(
         active=True,
         queued=False,
         completed=False,
         progress=share,
         eta=seconds / share - seconds if share else None,
-        live_preview=None if shown is None else f"data:image/{shown.format};base64,{shown.text}",
         id_live_preview=body.id_live_preview if shown is None else shown.number,
     )
+    if shown is None:
+        return told
+    head = f'"data:image/{shown.format};base64,'.encode()
+    content = json_with(told, "live_preview", head, shown.picture, b'"')
+    return Response(content, media_type="application/json")

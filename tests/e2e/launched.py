@@ -16,6 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 120.0
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Say with how many threads a server computes; numba, once imported, tells all others its own."""
 
 
 def free_port() -> int:
@@ -53,7 +55,7 @@ class Launched:
                 cwd=ROOT,
                 stdout=out,
                 stderr=out,
-                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                env=os.environ | dict.fromkeys(_THREADS, str(threads)),
             )
         until(self._answers)
 

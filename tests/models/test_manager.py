@@ -1,4 +1,3 @@
-import gc
 import threading
 import weakref
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from models.hashing import HashCache
 from models.header import Header
 from models.library import Library
 from models.manager import CheckpointManager
-from models.memory import settle
 from models.networks.files import NetworkCatalog
 from models.precision import Formats
 from models.residence import Keeping
@@ -97,14 +95,6 @@ class FakeFamily:
             ),
             dtype=formats.unet,
         )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def settled() -> Iterator[None]:
-    """As the server does it: without it every checkpoint put away costs 0.2 s."""
-    settle()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -27,9 +27,7 @@ from .families.variants import info_of
 from .files import CHECKPOINTS
 from .tape import Tape
 from .test_fitting import WIDTH, network
-from .test_manager import info, library, scanned, settled
-
-__all__ = ["settled"]
+from .test_manager import info, library, scanned
 
 PATH = CHECKPOINTS / "tiny-sd15.safetensors"
 NEEDS_GPU = [

@@ -20,12 +20,11 @@ from .test_manager import (
     fake,
     library,
     plain,
-    settled,
     tiled,
     use,
 )
 
-__all__ = ["catalog", "fake", "settled"]
+__all__ = ["catalog", "fake"]
 
 
 class Recorder:

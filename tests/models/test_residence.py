@@ -1,8 +1,6 @@
 """What stays loaded: by count, by memory, shared where equal, and what a failed load leaves."""
 
-import gc
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,7 +16,6 @@ from models.embeddings.shelf import EmbeddingShelf
 from models.errors import CheckpointError, CorruptCheckpoint
 from models.families import Checkpoint
 from models.manager import CheckpointManager
-from models.memory import settle
 from models.networks.files import NetworkInfo, NetworkUse
 from models.residence import Frugality, Keeping, weight_bytes
 from models.vae_files import VaeInfo
@@ -30,13 +27,6 @@ from .test_manager import CPU, PATIENCE, info, library, plain, scanned, use
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 CHANGED = f"{UNET}out.2.bias"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def settled() -> Iterator[None]:
-    settle()
-    yield
-    gc.unfreeze()
 
 
 def write(folder: Path, stem: str, *, add: float = 0.0, name: str = CHANGED) -> Path:

@@ -30,11 +30,10 @@ from .test_manager import (
     library,
     plain,
     scanned,
-    settled,
     use,
 )
 
-__all__ = ["catalog", "fake", "settled"]
+__all__ = ["catalog", "fake"]
 
 HALF, BRAIN, FULL = torch.float16, torch.bfloat16, torch.float32
 PRECISION = Precision(formats=Formats(unet=HALF), wider=(BRAIN, FULL))

@@ -39,7 +39,7 @@ def picture(width: int = 16, height: int = 8, mode: str = "RGB", **notes: str) -
     return base64.b64encode(file.getvalue()).decode()
 
 
-def opened(text: str) -> Image.Image:
+def opened(text: str | bytes) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(text)))
     image.load()
     return image
@@ -155,7 +155,7 @@ def test_settings_choose_the_format_and_whether_notes_are_kept() -> None:
 
 def test_the_infotext_of_a_jpeg_is_kept() -> None:
     sent = run(picture(parameters="a cat\nSteps: 1"), options={"samples_format": "jpg"}).images[0]
-    result = opened(run(sent, upscaler_1="Lanczos").images[0])
+    result = opened(run(sent.decode(), upscaler_1="Lanczos").images[0])
     assert result.info == {
         "parameters": "a cat\nSteps: 1",
         "postprocessing": "Postprocess upscale by: 2, Postprocess upscaler: Lanczos",

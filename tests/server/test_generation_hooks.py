@@ -13,9 +13,8 @@ from pipelines.generate import Generated
 from pipelines.pictures.upscale import Tick
 from pipelines.watch import Watch
 from server import reply
-from server.answer import _encoded
+from server.answer import _shown
 from server.generation import _restoring
-from server.imagecodec import decode
 from server.schemas.txt2img import Txt2ImgRequest
 from server.tools import Tools
 
@@ -67,10 +66,8 @@ async def test_what_hooks_append_comes_last_in_the_reply(tmp_path: Path) -> None
     drawn, _, _ = await run(served, request, grey(10, 20, 30, 40), hooks)
     (appended,) = drawn.appended
     assert appended.size == (drawn.pictures[3].width // 4, drawn.pictures[3].height // 4)
-    sent = [decode(text) for text in _encoded(drawn, served.options.current)]
-    assert [each.size for each in sent[:4]] == [picture.size for picture in drawn.pictures]
-    assert sent[-1].size == appended.size
-    assert "parameters" not in sent[-1].info
+    shown = [*zip(drawn.pictures, drawn.infotexts, strict=True), (appended, None)]
+    assert _shown(drawn) == shown
     extra = reply.told(request, drawn.translated, drawn.known, drawn.infotexts).extra
     assert extra["Marks"] == "1; 2; 3; 4"
     assert [", Marks: 3," in text for text in drawn.infotexts] == [False, False, True, False]

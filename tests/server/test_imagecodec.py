@@ -56,6 +56,17 @@ def test_png_and_lossless_webp_keep_every_pixel() -> None:
         assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == picture().tobytes()
 
 
+def test_png_is_as_small_as_at_pillow_s_usual_level() -> None:
+    """Of a picture with grain, as models paint it."""
+    dice = np.random.default_rng(0)
+    soft = Image.fromarray(dice.integers(0, 255, (16, 16, 3), np.uint8)).resize((256, 256))
+    grain = dice.integers(-4, 5, (256, 256, 3))
+    image = Image.fromarray((np.asarray(soft) + grain).clip(0, 255).astype(np.uint8))
+    usual = io.BytesIO()
+    image.save(usual, "PNG")
+    assert len(encode(image, None, Encoding())) <= 1.01 * len(usual.getvalue())
+
+
 def test_quality_counts() -> None:
     noisy = Image.effect_noise((64, 64), 90).convert("RGB")
     sizes = [
@@ -106,6 +117,28 @@ def test_base64_may_be_dressed_up() -> None:
     url_safe = plain.replace("+", "-").replace("/", "_").rstrip("=")
     for text in (f"data:image/png;base64,{plain}", f"data:image/x,{wrapped}", wrapped, url_safe):
         assert imagecodec.decode(text).tobytes() == picture().tobytes()
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 8, 9, 10, 11, 12, 100])
+def test_base64_does_not_show_its_slices(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    monkeypatch.setattr(imagecodec, "_SLICE", 9)
+    monkeypatch.setattr(imagecodec, "_LETTERS", 8)
+    data = bytes(range(length))
+    assert imagecodec.in_base64(data) == base64.b64encode(data)
+    assert imagecodec.to_base64(data) == base64.b64encode(data).decode()
+    assert imagecodec._bytes(imagecodec.to_base64(data)) == data
+
+
+@pytest.mark.parametrize("letters", [8, 2**20])
+def test_what_is_no_base64_is_none_in_slices_either(
+    monkeypatch: pytest.MonkeyPatch, letters: int
+) -> None:
+    monkeypatch.setattr(imagecodec, "_LETTERS", letters)
+    for text in ("QUFBQUFBQQ==QUFB", "QQ==QQ==", "QUFBQUFBQUF!", "QUFBQ", "é"):
+        with pytest.raises(BadImage, match="not base64"):
+            imagecodec._bytes(text)
+    # what lacks only its end is read
+    assert imagecodec._bytes("QUFBQUFBQUE") == b"AAAAAAAA"
 
 
 def test_orientation_is_applied() -> None:

@@ -24,6 +24,16 @@ def test_an_answer_is_sent_as_it_was() -> None:
     assert kept.response() is not kept.response()
 
 
+def test_an_answer_is_kept_and_sent_without_a_copy() -> None:
+    body = b"x" * 10_000
+    kept = Kept()
+    kept.put("a", Outcome.of(Response(body)), None)
+    outcome = kept.find("a")
+    assert outcome is not None
+    assert outcome.body is body
+    assert outcome.response().body is body
+
+
 def test_the_oldest_goes_when_there_are_too_many() -> None:
     kept = Kept(count=2)
     for name in "abc":

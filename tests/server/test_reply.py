@@ -115,25 +115,6 @@ def test_info_is_json_text_without_a_hash_before_hashing() -> None:
     assert info["job_timestamp"] == "20260101"
 
 
-def picture(level: int = 0) -> Image.Image:
-    return Image.fromarray(image(level=level).pixels)
-
-
-@pytest.mark.parametrize(("fmt", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
-def test_pictures_are_written_in_the_servers_format(fmt: str, kind: str) -> None:
-    writing, _ = Options.defaults().with_overrides({"samples_format": fmt})
-    texts = reply.encoded([picture(level=200)], ["hello"], writing)
-    opened = Image.open(io.BytesIO(base64.b64decode(texts[0])))
-    assert opened.format == kind
-    assert abs(int(np.asarray(opened).mean()) - 200) <= 3
-
-
-def test_the_infotext_can_be_left_out_of_the_picture() -> None:
-    texts = reply.encoded([picture(), picture()], ["hello", None], Options.defaults())
-    found = [Image.open(io.BytesIO(base64.b64decode(text))).info for text in texts]
-    assert found == [{"parameters": "hello"}, {}]
-
-
 @pytest.mark.parametrize(
     ("grid", "count", "size"),
     [

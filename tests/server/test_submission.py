@@ -14,7 +14,8 @@ from PIL import Image
 from models.errors import NansException
 from pipelines.watch import Cancelled
 from server.kept import Outcome
-from server.submission import MAX_ID, delivery
+from server.schemas.img2img import Img2ImgRequest
+from server.submission import MAX_ID, delivery, wish
 
 from .calling import SOON_S, Called, calling, post_until
 
@@ -73,6 +74,16 @@ async def test_another_request_is_another_job(tmp_path: Path, changes: dict[str,
         here.finish(1)
         assert (await first).status_code == (await second).status_code == 200
         assert here.services.jobs.jobs == ()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"init_images": ["BBBB"]}, {"mask": "BBBB"}, {"init_images": ["AAAA", "AAAA"]}]
+)
+def test_other_pictures_are_another_request(changes: dict[str, Any]) -> None:
+    body = MINE | {"init_images": ["AAAA"]}
+    sent = (Img2ImgRequest.model_validate(each) for each in (body, body, body | changes))
+    first, same, other = (wish("img2img", each).digest for each in sent)
+    assert first == same != other
 
 
 async def test_requests_without_an_id_are_never_the_same(tmp_path: Path) -> None:

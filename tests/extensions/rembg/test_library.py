@@ -1,10 +1,12 @@
 """The door to rembg where rembg is not behind it."""
 
 import importlib
+import os
 import sys
 from types import ModuleType
 
 import pytest
+import torch
 
 from extensions.protocol import Missing
 from extensions.rembg import library
@@ -32,3 +34,12 @@ def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_what_onnxruntime_raises_is_known() -> None:
     names = {each.__name__ for each in library.failures()}
     assert {"Fail", "InvalidProtobuf", "InvalidArgument", "NoSuchFile", "RuntimeError"} <= names
+
+
+def test_torch_keeps_the_threads_that_the_tests_are_told_to_have() -> None:
+    """tests/conftest.py sees to it; else all tests behind this one were several times as slow."""
+    told = os.environ.get("OMP_NUM_THREADS")
+    if told is None:
+        pytest.skip("nobody said how many")
+    library.cutouts()
+    assert torch.get_num_threads() == int(told)

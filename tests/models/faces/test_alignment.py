@@ -68,7 +68,7 @@ def test_what_is_taken_is_the_face_upright(turned: float, larger: float) -> None
         assert taken[near].max() > 200
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_a_face_put_back_as_it_was_taken_changes_next_to_nothing(scale: float) -> None:
     picture, faces = photograph(scale)
     made = picture.copy()
@@ -79,7 +79,7 @@ def test_a_face_put_back_as_it_was_taken_changes_next_to_nothing(scale: float) -
     assert difference.mean() < 0.5
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_a_painted_face_covers_the_face_and_nothing_else(scale: float) -> None:
     picture, faces = photograph(scale)
     made = picture.copy()

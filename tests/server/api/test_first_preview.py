@@ -42,10 +42,10 @@ async def test_a_thousand_first_polls_cost_one_drawing(
 ) -> None:
     encoded: list[int] = []
 
-    def preview(pixels: Any, options: Any) -> str:
+    def preview(pixels: Any, options: Any) -> bytes:
         time.sleep(0.05)
         encoded.append(len(pixels))
-        return "text"
+        return b"text"
 
     monkeypatch.setattr("server.reply.preview", preview)
     async with sampling(tmp_path) as (called, watch):

@@ -337,9 +337,9 @@ async def test_a_script_counts_its_plans(app: FastAPI) -> None:
 async def test_a_preview_is_encoded_once(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
 
-    def preview(pixels: Any, options: Any) -> str:
+    def preview(pixels: Any, options: Any) -> bytes:
         encoded.append(len(pixels))
-        return "text"
+        return b"text"
 
     monkeypatch.setattr("server.reply.preview", preview)
     async with calling(app) as client, AsyncExitStack() as stack:
