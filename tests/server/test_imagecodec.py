@@ -64,7 +64,7 @@ def test_png_is_as_small_as_at_pillow_s_usual_level() -> None:
     image = Image.fromarray((np.asarray(soft) + grain).clip(0, 255).astype(np.uint8))
     usual = io.BytesIO()
     image.save(usual, "PNG")
-    assert len(encode(image, None, Encoding())) <= 1.01 * len(usual.getvalue())
+    assert len(imagecodec.encode(image, None, Encoding())) <= 1.01 * len(usual.getvalue())
 
 
 def test_quality_counts() -> None:
