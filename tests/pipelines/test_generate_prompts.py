@@ -38,7 +38,7 @@ def test_the_encoding_reaches_prompt_and_encoder() -> None:
     encoding = Encoding(clip_skip=2, emphasis="None", comma_backtrack=0)
     prompt = "(a:1.5) " + "w " * 70 + ", " + "v " * 10
     made(plan(prompt, encoding=encoding), toy)
-    _, (ids, clip_skip), _ = toy.encoded
+    _, (ids, clip_skip) = toy.encoded
     assert clip_skip == 2
     assert ids[1] == toy.tokenizer.id("(a:1.5)")
     assert toy.tokenizer.eos not in ids[1:76], "without backtrack the first chunk is full"
