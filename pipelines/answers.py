@@ -6,7 +6,7 @@ Each answer may be an error, which is its job's alone.
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.errors import NansException
 
-from .apart import answered
+from .apart import answered, whole
 from .approx import decode
 from .conditioning import encode_together
 from .forward import Gauge, predict_rows
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from models.approx import ApproxVaes
     from models.families.base import Checkpoint
 
-Answer = TypeVar("Answer")
-
 
 def predictions(
     checkpoint: "Checkpoint", steps: Sequence[Predict], gauge: Gauge
-) -> list[tuple[Tensor, ...] | Exception]:
+) -> list[list[Tensor] | Exception]:
     """The raw output for each row of each step."""
     answers = iter(predict_rows(checkpoint, [row for step in steps for row in step.rows], gauge))
-    return [_whole(list(islice(answers, len(step.rows)))) for step in steps]
+    return [whole(list(islice(answers, len(step.rows)))) for step in steps]
 
 
 def conditionings(
@@ -44,14 +42,12 @@ def conditionings(
     """The conditioning of each step's texts; what is `known` of this model is not made again."""
     found = [known.find(model, step) for step in steps]
     missing = [step for step, told in zip(steps, found, strict=True) if told is None]
-    made = iter(
-        answered(lambda some: encode_together(checkpoint, some), missing, checkpoint.device)
-    )
-    answers = [next(made) if told is None else told for told in found]
-    for step, told in zip(steps, answers, strict=True):
+    made = answered(lambda some: encode_together(checkpoint, some), missing, checkpoint.device)
+    for step, told in zip(missing, made, strict=True):
         if isinstance(told, Conditioning):
             known.keep(model, step, told)
-    return answers
+    rest = iter(made)
+    return [next(rest) if told is None else told for told in found]
 
 
 def pictures(
@@ -78,9 +74,3 @@ def _alike(steps: Sequence[Decode]) -> Iterator[list[Decode]]:
     for step in steps:
         groups[step.latents.shape[1:], step.method].append(step)
     yield from groups.values()
-
-
-def _whole(answers: Sequence[Tensor | Exception]) -> tuple[Tensor, ...] | Exception:
-    """A step's answers; the first error where there is any."""
-    fault = next((each for each in answers if isinstance(each, Exception)), None)
-    return fault or tuple(each for each in answers if isinstance(each, Tensor))

@@ -24,6 +24,16 @@ def attempt(
         return None, error
 
 
+def whole(answers: Sequence[Answer | Exception]) -> list[Answer] | Exception:
+    """All answers, or the first error among them."""
+    found: list[Answer] = []
+    for each in answers:
+        if isinstance(each, Exception):
+            return each
+        found.append(each)
+    return found
+
+
 def answered(
     action: Callable[[Sequence[Item]], Sequence[Answer]],
     items: Sequence[Item],

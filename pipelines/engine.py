@@ -304,7 +304,7 @@ class Engine:
         if predicting:
             steps = list(predicting.values())
             found = answers.predictions(self._stage.checkpoint, steps, self._admission)
-            self._answer(predicting, found)
+            self._answer_all(predicting, found)
         for run in predicting:
             if run.pending is not None and run.watch.preview_due():
                 self._preview(run)
@@ -319,7 +319,7 @@ class Engine:
                 if is_overflow(answer) and self._is_to_begin_again(run):
                     self._guarded(run, run.begin_again)
                 else:
-                    self._answer([run], [answer])
+                    self._answer(run, answer)
 
     def _is_to_begin_again(self, run: Run) -> bool:
         """Whether a job whose UNet overflowed may go better in a wider number format."""
@@ -336,7 +336,7 @@ class Engine:
         if encoding:
             steps, model = list(encoding.values()), self._stage.choice.text_key
             checkpoint, known = self._stage.checkpoint, self._remembered
-            self._answer(encoding, answers.conditionings(checkpoint, model, steps, known))
+            self._answer_all(encoding, answers.conditionings(checkpoint, model, steps, known))
         for run, step in pictured.items():
             self._guarded(run, self._encode_image, run, step)
         return bool(encoding or pictured)
@@ -345,12 +345,15 @@ class Engine:
         """Who asks for a step of this kind."""
         return {run: run.pending for run in self._runs if isinstance(run.pending, kind)}
 
-    def _answer(self, runs: Iterable[Run], found: Sequence[Any]) -> None:
+    def _answer_all(self, runs: Iterable[Run], found: Sequence[Any]) -> None:
         for run, answer in zip(runs, found, strict=True):
-            if isinstance(answer, Exception):
-                run.fail(answer)
-            else:
-                self._guarded(run, run.advance, answer)
+            self._answer(run, answer)
+
+    def _answer(self, run: Run, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            run.fail(answer)
+        else:
+            self._guarded(run, run.advance, answer)
 
     def _guarded(self, run: Run, action: Callable[..., None], *arguments: Any) -> None:
         """Do `action`; an error ends this run and no other."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.memory import is_out_of_memory
 
-from .apart import answered
+from .apart import answered, whole
 from .contexts import stacked
 from .steps import Conditioning, Row
 
@@ -100,16 +100,18 @@ def _forward(
                 raise
         return checkpoint.predict(x, timesteps, told.context, told.vector)
 
-    return torch.split(gauge.measured(len(latents) * _pixels(latents[0]), run), 1)
+    return torch.split(gauge.measured(_load(latents), run), 1)
+
+
+def _load(latents: Sequence[_Latent]) -> int:
+    return len(latents) * _pixels(latents[0])
 
 
 def _told(gauge: Gauge, latents: Sequence[_Latent], error: Exception) -> None:
-    gauge.failed(len(latents) * _pixels(latents[0]), error)
+    gauge.failed(_load(latents), error)
 
 
 def _joined(answers: Sequence[Tensor | Exception]) -> Tensor | Exception:
     """The answers of a row's latents as one; the first error where there is any."""
-    for each in answers:
-        if isinstance(each, Exception):
-            return each
-    return torch.cat([each for each in answers if isinstance(each, Tensor)])
+    found = whole(answers)
+    return found if isinstance(found, Exception) else torch.cat(found)

@@ -23,7 +23,7 @@ from pipelines.plan import Plan
 from pipelines.watch import Watch
 
 from .made import watching
-from .toy import ToyCheckpoint, label, spec
+from .toy import ToyCheckpoint, label, plan, spec
 
 SECONDS = 10
 Images = list[GeneratedImage]
@@ -159,6 +159,20 @@ def alone(wanted: Plan, **checkpoints: ToyCheckpoint) -> Pixels:
     lent = checkpoints or {wanted.model.checkpoint.name: ToyCheckpoint()}
     with closing(Engine(ToyManager(**lent).manager(), no_approx())) as engine:
         return Job(watching(wanted), engine.submit(wanted, watching(wanted))).pixels()
+
+
+def drawn_by_turns(here: Desk, toy: ToyCheckpoint) -> None:
+    """Job "a" of `toy`; on its way "b" and "d" of another checkpoint, and "c" of it in between."""
+    jobs: list[Job] = []
+
+    def more() -> None:
+        for prompt, name in (("b", "other"), ("c", "toy"), ("d", "other")):
+            jobs.append(here.order(plan(prompt, checkpoint=name)))
+
+    toy.before = at(2, more)
+    here.order(plan("a")).images()
+    for job in jobs:
+        job.images()
 
 
 def same(found: Pixels, expected: Pixels) -> None:

@@ -17,7 +17,7 @@ from pipelines.generate import Generated
 from pipelines.plan import Plan, Refining
 from pipelines.watch import Cancelled
 
-from .desk import CORRUPT, SECONDS, SLOW, Job, Open, alone, at, same
+from .desk import CORRUPT, SECONDS, SLOW, Job, Open, alone, at, drawn_by_turns, same
 from .drawn import redrawing
 from .made import watching
 from .test_hires import hires_pass
@@ -27,16 +27,7 @@ from .toy import ToyCheckpoint, choice, info, plan, spec
 def test_jobs_for_another_checkpoint_wait_their_turn_and_no_longer(desk: Open) -> None:
     toy, other = ToyCheckpoint(), ToyCheckpoint(spread=0.3)
     here = desk(toy=toy, other=other)
-    jobs: list[Job] = []
-
-    def more() -> None:
-        for prompt, name in (("b", "other"), ("c", "toy"), ("d", "other")):
-            jobs.append(here.order(plan(prompt, checkpoint=name)))
-
-    toy.before = at(2, more)
-    here.order(plan("a")).images()
-    for job in jobs:
-        job.images()
+    drawn_by_turns(here, toy)
     assert here.ended == ["a", "b", "c", "d"]
     turns = ["toy", "other", "toy", "other"]
     assert here.manager.settled() == [

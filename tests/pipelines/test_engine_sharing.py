@@ -12,7 +12,7 @@ from models.errors import NansException
 from pipelines.admission import Limits
 from pipelines.plan import Plan
 
-from .desk import SLOW, Job, Open, alone, at, same
+from .desk import SLOW, Job, Open, alone, at, drawn_by_turns, same
 from .toy import ToyCheckpoint, plan, spec
 
 #: so long that whoever may be passed is
@@ -158,16 +158,7 @@ def test_jobs_for_the_model_in_use_pass_one_for_another(desk: Open) -> None:
     toy = ToyCheckpoint()
     here = desk(toy=toy, other=ToyCheckpoint(), limits=LONG)
     slow_switches(here)
-    jobs: list[Job] = []
-
-    def more() -> None:
-        for prompt, name in (("b", "other"), ("c", "toy"), ("d", "other")):
-            jobs.append(here.order(plan(prompt, checkpoint=name)))
-
-    toy.before = at(2, more)
-    here.order(plan("a")).images()
-    for job in jobs:
-        job.images()
+    drawn_by_turns(here, toy)
     assert here.ended.index("c") < here.ended.index("b")
     taken = [line for line in here.manager.settled() if line.startswith("take")]
     assert taken == ["take toy", "take other"]
