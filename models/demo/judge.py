@@ -1,4 +1,4 @@
-"""Says whether a picture shows what its prompt asked for: both colours and the shape.
+"""Says whether a picture shows what its prompt asked for: both colours, the shape, how many.
 
 Free of torch, so that a running server can be judged from anywhere.
 """
@@ -9,35 +9,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from .pictures import (
-    COLOURS,
-    SHAPES,
-    Subject,
-    canonical,
-    draw,
-    full_caption,
-    is_held_out,
-    subjects,
-)
+from .world.single import Subject, canonical, subjects
+from .world.words import CHINESE, COLOURS, NUMBERS, SHAPES, is_held_out, plural, with_article
 
-SMALLEST_SHAPE = 0.03
+SMALLEST_SHAPE = 0.02
 """Share of the picture below which a second colour is a speck, not a shape."""
 
+KINDS = ("English", "Chinese", "several")
+"""The kinds of questions: one shape in two languages, and more than one."""
+
 _FRAME = 0.06
+_SMALLEST_PIECE = 0.006
+"""Share of the picture below which a piece is not counted."""
+
 _GRID = 48
 _TEMPLATE_TURNS = (-0.12, -0.06, 0.0, 0.06, 0.12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt and what a right picture shows."""
+    """A prompt of a kind of wording, and what a right picture shows: so many of the subject."""
 
+    kind: str
     prompt: str
     subject: Subject
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Verdict:
     foreground: bool
     background: bool
     shape: bool
+    count: bool
 
     @property
     def both(self) -> bool:
@@ -58,47 +61,63 @@ class Verdict:
 class Score:
     """Shares of right answers over a set of pictures, each in [0, 1]."""
 
-    count: int
+    pictures: int
     foreground: float
     background: float
     both: float
     shape: float
+    count: float
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> Score:
         """The mean of at least one verdict."""
-        count = len(verdicts)
         return cls(
-            count=count,
-            foreground=sum(v.foreground for v in verdicts) / count,
-            background=sum(v.background for v in verdicts) / count,
-            both=sum(v.both for v in verdicts) / count,
-            shape=sum(v.shape for v in verdicts) / count,
+            pictures=len(verdicts),
+            foreground=fmean(v.foreground for v in verdicts),
+            background=fmean(v.background for v in verdicts),
+            both=fmean(v.both for v in verdicts),
+            shape=fmean(v.shape for v in verdicts),
+            count=fmean(v.count for v in verdicts),
         )
 
 
-def questions(count: int = 200, seed: int = 2026) -> tuple[Question, ...]:
-    """Held-out subjects in four wordings, mixed: the same ones for the same seed."""
-    every = [
-        Question(prompt=full_caption(subject, wording=wording), subject=subject)
-        for subject in subjects()
-        if is_held_out(subject)
-        for wording in range(4)
+def questions(seed: int = 2026) -> tuple[Question, ...]:
+    """The 200 held-out questions, mixed: 110 in English, 40 in Chinese, 50 of several shapes."""
+    random = Random(seed)
+    held_out = [subject for subject in subjects() if is_held_out_subject(subject)]
+    asked = [
+        Question(kind=kind, prompt=ask(subject, random), subject=subject)
+        for kind, count, ask in (("English", 110, _in_english), ("Chinese", 40, _in_chinese))
+        for subject in random.sample(held_out, count)
     ]
-    return tuple(Random(seed).sample(every, count))
+    for place, subject in enumerate(random.sample(held_out, 50)):
+        number = (2, 3, 4)[place % 3]
+        thing = f"{NUMBERS[number]} {subject.foreground} {plural(subject.shape)}"
+        prompt = f"{thing} on {with_article(subject.background)} background"
+        asked.append(Question(kind="several", prompt=prompt, subject=subject, count=number))
+    random.shuffle(asked)
+    return tuple(asked)
 
 
-def judge(picture: NDArray[np.uint8], subject: Subject) -> Verdict:
-    """The verdict on a picture, uint8 [H, W, 3]."""
+def is_held_out_subject(subject: Subject) -> bool:
+    """Whether no picture of the training shows the subject."""
+    return is_held_out(subject.shape, subject.foreground, subject.background)
+
+
+def judge(picture: NDArray[np.uint8], subject: Subject, count: int = 1) -> Verdict:
+    """The verdict on a picture, uint8 [H, W, 3], that should show so many of the subject."""
     colours = list(COLOURS)
     nearest = nearest_colours(picture)
     ground = _most_common(nearest[_frame_mask(nearest.shape)])
     inside = nearest[nearest != ground]
     front = _most_common(inside) if inside.size >= SMALLEST_SHAPE * nearest.size else None
+    found = pieces(silhouette(picture))
+    shapes = [closest_shape(piece) for piece in found] if front is not None else []
     return Verdict(
         foreground=front is not None and colours[front] == subject.foreground,
         background=colours[ground] == subject.background,
-        shape=front is not None and closest_shape(silhouette(picture)) == subject.shape,
+        shape=bool(shapes) and 2 * shapes.count(subject.shape) > len(shapes),
+        count=front is not None and len(found) == count,
     )
 
 
@@ -120,11 +139,37 @@ def silhouette(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(offset > np.percentile(offset, 98) / 2)
 
 
+def pieces(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The connected parts of a silhouette that are more than a speck, [H, W] each."""
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    return [labels == place + 1 for place in np.flatnonzero(sizes >= _SMALLEST_PIECE * mask.size)]
+
+
 def closest_shape(mask: NDArray[np.bool_]) -> str:
     """The shape whose template overlaps the mask best, regardless of place and size."""
     normal = _normalised(mask)
     overlaps = {shape: max(_overlap(normal, t) for t in _templates(shape)) for shape in SHAPES}
     return max(overlaps, key=overlaps.__getitem__)
+
+
+def _in_english(subject: Subject, random: Random) -> str:
+    words = f"{subject.foreground} {subject.shape}"
+    thing, ground = with_article(words), subject.background
+    return random.choice(
+        (
+            f"{thing} on {with_article(ground)} background",
+            f"{thing}, {ground} background",
+            f"{words}, {ground} background",
+            f"{thing} on {ground} background",
+        )
+    )
+
+
+def _in_chinese(subject: Subject, random: Random) -> str:
+    thing = CHINESE[subject.foreground] + CHINESE[subject.shape]
+    ground = CHINESE[subject.background]
+    return random.choice((f"{thing}，{ground}背景", f"{ground}背景上的{thing}"))
 
 
 def _most_common(names: NDArray[np.intp]) -> int:
@@ -161,4 +206,4 @@ def _overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 def _templates(shape: str) -> tuple[NDArray[np.bool_], ...]:
     scene = canonical(Subject(shape=shape, foreground="black", background="white"))
     turned = (replace(scene, turn=turn) for turn in _TEMPLATE_TURNS)
-    return tuple(_normalised(draw(one, 128)[:, :, 0] < 128) for one in turned)
+    return tuple(_normalised(one.draw(128)[:, :, 0] < 128) for one in turned)

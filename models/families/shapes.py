@@ -8,6 +8,9 @@ from ..header import Header
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+USUAL_GROUPS = 32
+"""How many groups a norm has, which no shape shows; a sidecar may say otherwise."""
+
 
 def shapes_under(header: Header, prefix: str) -> Shapes:
     """Take the shapes of one part, its prefix removed from the names."""

@@ -11,6 +11,7 @@ import yaml
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 from .base import Prediction
 from .schedule import Schedule
+from .shapes import USUAL_GROUPS
 from .text_layout import TextLayout
 from .unet_layout import Depths, UnetLayout
 from .vae_layout import VaeLayout
@@ -37,7 +38,7 @@ class Section:
         for name in names:
             inner = here.values.get(name) or {}
             if not isinstance(inner, dict):
-                raise here._bad(name, inner, "a table")
+                raise here.bad(name, inner, "a table")
             here = Section(path=self.path, name=name, values=inner)
         return here
 
@@ -45,14 +46,14 @@ class Section:
         """Read a positive whole number."""
         value = self.values.get(key, default)
         if type(value) is not int or not 0 < value <= HIGHEST:
-            raise self._bad(key, value, f"a whole number from 1 to {HIGHEST}")
+            raise self.bad(key, value, f"a whole number from 1 to {HIGHEST}")
         return value
 
     def number(self, key: str, default: float) -> float:
         """Read a positive number."""
         value = self.values.get(key, default)
         if type(value) not in (int, float) or not 0 < value < HIGHEST:
-            raise self._bad(key, value, "a positive number")
+            raise self.bad(key, value, "a positive number")
         return float(value)
 
     def wholes(self, key: str) -> tuple[int, ...] | None:
@@ -61,12 +62,13 @@ class Section:
         if value is None:
             return None
         if not isinstance(value, list) or not 0 < len(value) <= 16:
-            raise self._bad(key, value, "a list of 1 to 16 whole numbers")
+            raise self.bad(key, value, "a list of 1 to 16 whole numbers")
         if not all(type(item) is int and 0 < item <= HIGHEST for item in value):
-            raise self._bad(key, value, f"whole numbers from 1 to {HIGHEST}")
+            raise self.bad(key, value, f"whole numbers from 1 to {HIGHEST}")
         return tuple(value)
 
-    def _bad(self, key: str, value: object, wanted: str) -> CorruptCheckpoint:
+    def bad(self, key: str, value: object, wanted: str) -> CorruptCheckpoint:
+        """The error that names the value and what is wanted."""
         return CorruptCheckpoint(self.path, f"{self.name}.{key} is {value!r}, not {wanted}")
 
 
@@ -134,7 +136,16 @@ def unet(params: Section, detected: UnetLayout) -> UnetLayout:
         up=_depths(detected.up, attention, layers + 1),
         context_width=said.whole("context_dim", detected.context_width),
         heads=heads,
+        groups=_groups(said, channels),
     )
+
+
+def _groups(said: Section, channels: Sequence[int]) -> int:
+    """Read how many groups the norms have, LDM's 32 where nothing is said."""
+    groups = said.whole("num_groups", USUAL_GROUPS)
+    if "num_groups" in said.values and any(width % groups for width in channels):
+        raise said.bad("num_groups", groups, f"a divisor of each width in {list(channels)}")
+    return groups
 
 
 def _depths(detected: Depths, attention: Sequence[bool], layers: int) -> Depths:
@@ -158,6 +169,7 @@ def vae(params: Section, detected: VaeLayout) -> VaeLayout:
         channels=channels,
         layers=said.whole("num_res_blocks", detected.layers),
         latent_channels=said.whole("z_channels", detected.latent_channels),
+        groups=_groups(said, channels),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
-from .shapes import Shapes, counted, matrix
+from .shapes import USUAL_GROUPS, Shapes, counted, matrix
 
 #: heads of attention are that wide in SD2 and SDXL, whatever the level
 HEAD_WIDTH = 64
@@ -42,6 +42,7 @@ class UnetLayout:
     heads: tuple[int, ...]
     linear: bool = False
     vector_width: int | None = None
+    groups: int = USUAL_GROUPS
 
     @property
     def attention(self) -> tuple[bool, ...]:
@@ -71,6 +72,7 @@ class UnetLayout:
             "mid_block_type": self._middle_type(),
             "cross_attention_dim": self.context_width,
             "attention_head_dim": _short(self.heads),
+            "norm_num_groups": self.groups,
             "use_linear_projection": self.linear,
             "transformer_layers_per_block": depths,
             "reverse_transformer_layers_per_block": [_short(level) for level in reversed(self.up)],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
-from .shapes import Shapes, counted, matrix
+from .shapes import USUAL_GROUPS, Shapes, counted, matrix
 
 DIFFUSERS_MARK = "encoder.down_blocks."
 #: how diffusers called the parts of attention at first
@@ -19,11 +19,12 @@ OLD_ATTENTION: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaeLayout:
-    """Widths level by level, from the full resolution down."""
+    """Widths level by level, from the full resolution down, and the groups of every norm."""
 
     channels: tuple[int, ...]
     layers: int
     latent_channels: int
+    groups: int = USUAL_GROUPS
 
     def config(self) -> dict[str, object]:
         """Say it in diffusers' words."""
@@ -32,6 +33,7 @@ class VaeLayout:
             "block_out_channels": list(self.channels),
             "layers_per_block": self.layers,
             "latent_channels": self.latent_channels,
+            "norm_num_groups": self.groups,
             "down_block_types": ["DownEncoderBlock2D"] * levels,
             "up_block_types": ["UpDecoderBlock2D"] * levels,
         }

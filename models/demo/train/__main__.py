@@ -1,25 +1,32 @@
-"""`python -m models.demo.train --out FOLDER`: from nothing to the checkpoint and its sidecar."""
+"""`python -m models.demo.train --out FOLDER`: from nothing to the demo's files.
+
+These are the checkpoint, its variant for inpainting, a LoRA and a textual inversion. Every part is
+taken up from `FOLDER` where it was left.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import structlog
 import torch
+from torch import Tensor
 
+from .. import DEMO_CHECKPOINT, EMBEDDING, INPAINTING_CHECKPOINT, LORA
 from . import convert, sidecar
 from .captions import CaptionTokens
-from .dataset import latent_set
+from .dataset import training_set
+from .train_embedding import EmbeddingRecipe, train_embedding
+from .train_inpainting import IN_CHANNELS, InpaintingRecipe, train_inpainting
+from .train_lora import LoraRecipe, train_lora
 from .train_unet import UnetRecipe, train_unet
-from .train_vae import VaeRecipe, held_out_psnr, train_vae
+from .train_vae import VaeRecipe, held_out_psnr, round_trip_psnr, train_vae
 
 log = structlog.get_logger()
-
-FILE_NAME = "darkroom-demo.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +34,45 @@ class Recipe:
     """All that decides the result, but for the machine's arithmetic."""
 
     data_seed: int = 1
-    pictures: int = 20_000
+    pictures: int = 30_000
+    large_pictures: int = 2_500
     unet: UnetRecipe = field(default_factory=UnetRecipe)
     vae: VaeRecipe = field(default_factory=VaeRecipe)
+    lora: LoraRecipe = field(default_factory=LoraRecipe)
+    embedding: EmbeddingRecipe = field(default_factory=EmbeddingRecipe)
+    inpainting: InpaintingRecipe = field(default_factory=InpaintingRecipe)
 
 
-def build(out: Path, recipe: Recipe, *, decoder_judges: int = 64) -> Path:
-    """Trains what is not yet trained in `out`, writes the file there and returns its path."""
+def build(out: Path, recipe: Recipe, *, judged: int = 64) -> Path:
+    """Trains what is not yet trained in `out`, writes the files there; returns the checkpoint's.
+
+    The autoencoder's two measures are logged, over `judged` held-out pictures.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    data = latent_set(recipe.data_seed, recipe.pictures, out / "latents.npy")
-    painter = train_unet(data, CaptionTokens(), recipe.unet, out)
-    vae = train_vae(data.normalisation, recipe.vae, out)
-    psnr = held_out_psnr(vae.decoder, recipe.vae.seed, decoder_judges)
-    log.info("decoder", held_out_psnr=round(psnr, 2))
-
-    path = out / FILE_NAME
+    tokens = CaptionTokens()
+    data = training_set(recipe.data_seed, recipe.pictures, recipe.large_pictures, out)
+    norm = data.normalisation
+    vae = train_vae(norm, recipe.vae, out)
+    decoded = held_out_psnr(vae.decoder, recipe.vae.seed, judged)
+    encoded = round_trip_psnr(vae, recipe.vae.seed, judged)
+    log.info("autoencoder", decoded=round(decoded, 2), encoded_and_decoded=round(encoded, 2))
+    painter = train_unet(data, tokens, recipe.unet, out)
     metadata = {"title": "Darkroom demo", "license": "MIT", "recipe": json.dumps(asdict(recipe))}
+
+    path = out / DEMO_CHECKPOINT.name
     convert.save(path, convert.to_ldm(painter.unet, vae, painter.text), metadata)
     sidecar.write_sidecar(path)
-    log.info("written", path=str(path), bytes=path.stat().st_size)
+    network = train_lora(painter, norm, tokens, recipe.lora, out)
+    _save(out / LORA.parent.name / LORA.name, network, metadata)
+    vectors = train_embedding(painter, norm, tokens, recipe.embedding, out)
+    word = {"emb_params": vectors.half()}
+    _save(out / EMBEDDING.parent.name / EMBEDDING.name, word, metadata)
+    inpainting = train_inpainting(painter, norm, tokens, recipe.inpainting, out)
+    variant = out / INPAINTING_CHECKPOINT.name
+    convert.save(variant, convert.to_ldm(inpainting, vae, painter.text), metadata)
+    sidecar.write_sidecar(variant, in_channels=IN_CHANNELS)
+    for written in (path, variant):
+        log.info("written", path=str(written), bytes=written.stat().st_size)
     return path
 
 
@@ -57,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     build(given.out, Recipe())
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    convert.save(path, tensors, metadata)
 
 
 if __name__ == "__main__":

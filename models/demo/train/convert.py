@@ -1,7 +1,6 @@
 """From the trained modules to one file in the key layout of Stable Diffusion 1's checkpoints.
 
-Every name is derived from the topology (four levels, one residual layer a level, attention on
-all but the last); the same table reads the file back for the direct evaluation.
+Every name is derived from the topology: four levels, one residual layer a level, attention on some.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import networks
@@ -68,19 +67,6 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     partial.replace(path)
 
 
-def load_into(path: Path, unet: nn.Module, vae: nn.Module, text: nn.Module) -> None:
-    """Fills freshly made modules from a file of `save`; raises `KeyError` for a missing tensor."""
-    tensors = load_file(path)
-    unet.load_state_dict({n: tensors[UNET + unet_name(n)].float() for n in unet.state_dict()})
-    vae.load_state_dict(
-        {
-            name: tensors[VAE + vae_name(name)].float().view_as(value)
-            for name, value in vae.state_dict().items()
-        }
-    )
-    text.load_state_dict({n: tensors[TEXT + _text_name(n)].float() for n in text.state_dict()})
-
-
 def unet_name(name: str) -> str:
     """LDM's name for a tensor of `UNet2DConditionModel`; raises `UnknownTensor`."""
     for ours, theirs in _UNET_TOP:
@@ -123,8 +109,9 @@ def _unet_blocks() -> Iterable[tuple[str, str]]:
             f"down_blocks.{level}.downsamplers.0.conv.",
             f"input_blocks.{stride * (level + 1)}.0.op.",
         )
-        # The first level up has no attention, so its upsampler comes one place earlier.
-        upsampler = f"output_blocks.{stride * level + LAYERS}.{1 if level == 0 else 2}."
+        # An upsampler stands behind the attention, where there is one.
+        last = 2 if networks.ATTENTION[LEVELS - 1 - level] else 1
+        upsampler = f"output_blocks.{stride * level + LAYERS}.{last}."
         yield f"up_blocks.{level}.upsamplers.0.", upsampler
     yield "mid_block.resnets.0.", "middle_block.0."
     yield "mid_block.attentions.0.", "middle_block.1."

@@ -13,7 +13,7 @@ import torch
 class Keeper:
     """Writes the state to one file when enough time has passed since the last writing."""
 
-    def __init__(self, path: Path, *, every_seconds: float = 150.0) -> None:
+    def __init__(self, path: Path, *, every_seconds: float) -> None:
         self.path = path
         self._every_seconds = every_seconds
         self._last = time.monotonic()

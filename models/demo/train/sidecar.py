@@ -32,9 +32,14 @@ class UnevenWidths(ValueError):
     """A level's width is no multiple of the first level's, which the yaml could not say."""
 
 
-def write_sidecar(checkpoint: Path, widths: Widths = networks.WIDTHS) -> None:
+def write_sidecar(
+    checkpoint: Path,
+    widths: Widths = networks.WIDTHS,
+    *,
+    in_channels: int = networks.LATENT_CHANNELS,
+) -> None:
     """Writes `STEM.yaml` and `text-encoder/config.json` beside the checkpoint."""
-    document = {"model": _model(widths)}
+    document = {"model": _model(widths, in_channels)}
     checkpoint.with_suffix(".yaml").write_text(
         yaml.safe_dump(document, sort_keys=False, default_flow_style=False), encoding="utf-8"
     )
@@ -53,9 +58,11 @@ def multipliers(widths: tuple[int, ...]) -> list[int]:
     return [width // widths[0] for width in widths]
 
 
-def _model(widths: Widths) -> dict[str, object]:
+def _model(widths: Widths, in_channels: int) -> dict[str, object]:
+    inpainting = in_channels > networks.LATENT_CHANNELS
+    target = "LatentInpaintDiffusion" if inpainting else "LatentDiffusion"
     return {
-        "target": "ldm.models.diffusion.ddpm.LatentDiffusion",
+        "target": f"ldm.models.diffusion.ddpm.{target}",
         "params": {
             "linear_start": networks.BETA_START,
             "linear_end": networks.BETA_END,
@@ -63,10 +70,10 @@ def _model(widths: Widths) -> dict[str, object]:
             "parameterization": "v",
             "channels": networks.LATENT_CHANNELS,
             "image_size": networks.PICTURE_SIZE // 8,
-            "conditioning_key": "crossattn",
+            "conditioning_key": "hybrid" if inpainting else "crossattn",
             "scale_factor": networks.LATENT_SCALE,
             "use_ema": False,
-            "unet_config": _unet(widths),
+            "unet_config": _unet(widths, in_channels),
             "first_stage_config": _autoencoder(widths),
             "cond_stage_config": {
                 "target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder",
@@ -76,23 +83,30 @@ def _model(widths: Widths) -> dict[str, object]:
     }
 
 
-def _unet(widths: Widths) -> dict[str, object]:
+def _unet(widths: Widths, in_channels: int) -> dict[str, object]:
     return {
         "target": "ldm.modules.diffusionmodules.openaimodel.UNetModel",
         "params": {
-            "in_channels": networks.LATENT_CHANNELS,
+            "in_channels": in_channels,
             "out_channels": networks.LATENT_CHANNELS,
             "model_channels": widths.unet[0],
-            "attention_resolutions": [4, 2, 1],
+            "attention_resolutions": _resolutions(),
             "num_res_blocks": 1,
             "channel_mult": multipliers(widths.unet),
             "num_heads": networks.HEADS,
+            "num_groups": networks.GROUPS,
             "use_spatial_transformer": True,
             "transformer_depth": 1,
             "context_dim": widths.text,
             "legacy": False,
         },
     }
+
+
+def _resolutions() -> list[int]:
+    """By how much each level that attends is smaller than the finest, from the coarsest."""
+    attending = [1 << level for level, has in enumerate(networks.ATTENTION) if has]
+    return attending[::-1]
 
 
 def _autoencoder(widths: Widths) -> dict[str, object]:
@@ -109,6 +123,7 @@ def _autoencoder(widths: Widths) -> dict[str, object]:
                 "ch": widths.autoencoder[0],
                 "ch_mult": multipliers(widths.autoencoder),
                 "num_res_blocks": 1,
+                "num_groups": networks.GROUPS,
                 "attn_resolutions": [],
                 "dropout": 0.0,
             },

@@ -3,11 +3,10 @@
 Every residual branch is silent, the resamplers average or repeat, and the residual path carries
 colour and contrast through; what is left to learn is edges.
 
-The difficulty is the last group norm. With 64 channels in 32 groups it sees pairs, and a pair of
-flat channels leaves it as (-1, 1) whatever their values: the absolute colour is erased. So each
-carrier is paired with a reference that varies in space by a known amount, far more than any
-picture does. Only the zero padding can make such a pattern, a frame one latent cell thick; it is
-made once, in the first middle layer, and the output layer is fitted so that it cancels.
+A group norm takes out its group's mean and scale, and with them a picture's overall colour. So
+each group holds a carrier, its negative and two constants of either sign: the mean is zero, the
+scale is nearly the constants', and the difference of the first two passes the norm and the SiLU
+behind it unchanged.
 """
 
 from __future__ import annotations
@@ -19,37 +18,31 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .latents import analytic_latents
+from .networks import GROUPS
 
-_CONSTANT_PAIR = 28
-"""Pairs of channels before this one are (carrier, reference); this one is two constants."""
-
-_PATTERN_PAIRS = (29, 30, 31)
-"""References without a carrier, of either sign: with them the output layer cancels the frame."""
-
-_CONSTANT, _NOISE, _RIDGE = 3.0, 0.02, 1e-6
-
-_REFERENCE_DEVIATION = 4.0
-"""Large against the carriers' range of about [-1, 2], so that the norm is nearly linear."""
+_CONSTANT, _NOISE, _RIDGE = 4.0, 0.02, 1e-6
+_HELD = 4
+"""Channels of each group that carry something from the start; the others begin as noise."""
 
 
 def start_as_resampling(vae: AutoencoderKL, samples: Sequence[Tensor]) -> None:
-    """Sets encoder and decoder, 64 wide at every level, to resample and nothing else.
+    """Sets encoder and decoder to resample and nothing else.
 
     The two output layers are fitted in closed form to `samples`, pictures [N, 3, H, W] of several
-    sizes, so that the frame cancels at each.
+    sizes.
     """
     for half in (vae.encoder, vae.decoder):
         for module in half.modules():
             if isinstance(module, ResnetBlock2D):
                 nn.init.zeros_(module.conv2.weight)
                 nn.init.zeros_(module.conv2.bias)
+                if module.conv_shortcut is not None:
+                    _rehouse(module.conv_shortcut)
         for parameter in half.mid_block.attentions[0].to_out[0].parameters():
             nn.init.zeros_(parameter)
         _carry(half.conv_in)
-        _make_references(half.mid_block.resnets[0])
     for block in vae.encoder.down_blocks[:-1]:
         _each_channel(block.downsamplers[0].conv, torch.tensor([0.5, 0.5, 0.0]))
     for block in vae.decoder.up_blocks[:-1]:
@@ -59,71 +52,32 @@ def start_as_resampling(vae: AutoencoderKL, samples: Sequence[Tensor]) -> None:
     _fit_output(vae.decoder, latents, samples)
 
 
-def decode(decoder: Decoder, latents: Tensor) -> Tensor:
-    """What the decoder draws from raw latents, without its finest layers that are still silent.
-
-    The last upsampler repeats and the last residual layer adds nothing; at full resolution they
-    would be half of the cost. Exact as long as the training leaves them as they started.
-    """
-    hidden = decoder.mid_block(decoder.conv_in(latents))
-    *coarse, fine = decoder.up_blocks
-    for block in coarse:
-        for layer in block.resnets:
-            hidden = layer(hidden, None)
-        if block is coarse[-1]:
-            hidden = functional.interpolate(hidden, scale_factor=2.0, mode="nearest")
-        else:
-            hidden = block.upsamplers[0](hidden)
-    hidden = fine.resnets[0](hidden, None)
-    return _output(decoder, hidden)
-
-
-def encode(encoder: Encoder, pictures: Tensor) -> Tensor:
-    """The encoder's moments, without its finest layer that is still silent."""
-    finest, *coarse = encoder.down_blocks
-    hidden = finest.downsamplers[0](encoder.conv_in(pictures))
-    for block in coarse:
-        hidden = block(hidden)
-    return _output(encoder, encoder.mid_block(hidden))
-
-
-def _output(half: Encoder | Decoder, hidden: Tensor) -> Tensor:
-    out: Tensor = half.conv_out(half.conv_act(half.conv_norm_out(hidden)))
-    return out
-
-
 @torch.no_grad()
 def _carry(layer: nn.Conv2d) -> None:
-    """Carriers copy the inputs in turn; the constant pair is the one that the norm leaves alone."""
+    """Each group gets one of the inputs in turn, its negative and the constants."""
     assert layer.bias is not None
-    layer.weight.zero_()
-    layer.bias.zero_()
-    for pair in range(_CONSTANT_PAIR):
-        layer.weight[2 * pair].normal_(0, _NOISE)
-        layer.weight[2 * pair, pair % layer.in_channels, 1, 1] += 1.0
-    layer.bias[2 * _CONSTANT_PAIR] = _CONSTANT
-    layer.bias[2 * _CONSTANT_PAIR + 1] = -_CONSTANT
+    nn.init.normal_(layer.weight, std=_NOISE)
+    nn.init.zeros_(layer.bias)
+    width = layer.out_channels // GROUPS
+    for group in range(GROUPS):
+        first = group * width
+        layer.weight[first : first + _HELD] = 0
+        for place, sign in enumerate((1.0, -1.0)):
+            layer.weight[first + place, group % layer.in_channels, 1, 1] = sign
+            layer.bias[first + 2 + place] = sign * _CONSTANT
 
 
 @torch.no_grad()
-def _make_references(block: ResnetBlock2D) -> None:
-    """A sum over a constant's neighbours is smaller at the edge: that is the frame.
-
-    The layer's inner norm gives it mean 0 and deviation 1 at any size of picture, and
-    silu(z) - silu(-z) = z carries it unchanged through the activation.
-    """
-    source = 2 * _CONSTANT_PAIR
-    plus, minus = (2 * pair for pair in _PATTERN_PAIRS[:2])
-    for first, sign in ((plus, 1.0), (minus, -1.0)):
-        for channel in (first, first + 1):
-            block.conv1.weight[channel].zero_()
-            block.conv1.weight[channel, source] = sign
-    references = [(2 * pair + 1, pair) for pair in range(_CONSTANT_PAIR)]
-    references += [(2 * pair + place, 4 * place) for pair in _PATTERN_PAIRS for place in (0, 1)]
-    for channel, order in references:
-        gain = _REFERENCE_DEVIATION if (order // 4) % 2 == 0 else -_REFERENCE_DEVIATION
-        block.conv2.weight[channel, plus, 1, 1] = gain
-        block.conv2.weight[channel, minus, 1, 1] = -gain
+def _rehouse(layer: nn.Conv2d) -> None:
+    """From one width to another: what the groups carry moves to the same groups."""
+    assert layer.bias is not None
+    nn.init.normal_(layer.weight, std=_NOISE)
+    nn.init.zeros_(layer.bias)
+    old, new = layer.in_channels // GROUPS, layer.out_channels // GROUPS
+    for group in range(GROUPS):
+        for place in range(_HELD):
+            layer.weight[group * new + place] = 0
+            layer.weight[group * new + place, group * old + place, 0, 0] = 1
 
 
 @torch.no_grad()

@@ -5,26 +5,21 @@ The decoder learns to draw whole pictures from them; the encoder learns to produ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import trange
 
-from ..pictures import sample
+from ..world import sampling
 from . import networks, start
-from .dataset import pictures, scenes
+from .dataset import held_out_scenes, pictures, scenes
 from .latents import Normalisation, analytic_latents
-from .resume import Keeper
+from .loop import Pace, Part, train
 
 FULL = networks.PICTURE_SIZE
 
@@ -34,6 +29,8 @@ _FITTED = ((24, FULL // 2), (12, FULL), (3, FULL * 2))
 _LOG_VARIANCE = -20.0
 """What the encoder answers everywhere: its latents are all but certain."""
 
+_LARGE_EVERY = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaeRecipe:
@@ -41,15 +38,12 @@ class VaeRecipe:
 
     seed: int = 30
     batch: int = 4
-    decoder_steps: int = 1100
-    decoder_rate: float = 4e-4
-    encoder_steps: int = 700
-    encoder_rate: float = 2e-4
-    ema: float = 0.99
-    small_share: float = 0.6
+    decoder: Pace = field(default_factory=lambda: Pace(steps=4_000, rate=6e-4, ema=0.99))
+    encoder: Pace = field(default_factory=lambda: Pace(steps=1_500, rate=4e-4, ema=0.99))
+    small_share: float = 0.4
     """The first part of the steps sees pictures of half the side and four times the batch."""
 
-    latent_noise: float = 0.08
+    latent_noise: float = 0.1
     """Up to this much noise (in deviations) is added to the decoder's input, since the latents
     that it will meet are a UNet's, not the analytic ones."""
 
@@ -58,29 +52,30 @@ def train_vae(normalisation: Normalisation, recipe: VaeRecipe, folder: Path) -> 
     """The autoencoder with both halves trained; taken up from `folder` if it was begun there."""
     torch.manual_seed(recipe.seed)
     vae = networks.autoencoder()
-    samples = [pictures(scenes(recipe.seed, count), size) for count, size in _FITTED]
-    start.start_as_resampling(vae, samples)
+    start.start_as_resampling(
+        vae, [pictures(scenes(recipe.seed, count), size) for count, size in _FITTED]
+    )
     bake(vae, normalisation)
     spread = normalisation.deviation.view(-1, 1, 1)
 
-    def decoder_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+    def decoder_loss(step: int, random: Random, generator: torch.Generator) -> Tensor:
+        batch = _batch(recipe, recipe.decoder.steps, step, random)
         latents = analytic_latents(batch)
         strength = recipe.latent_noise * torch.rand((len(batch), 1, 1, 1), generator=generator)
-        latents = latents + spread * strength * torch.randn(latents.shape, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            drawn = start.decode(vae.decoder, latents)
-        return picture_loss(drawn.float(), batch)
+        latents += spread * strength * torch.randn(latents.shape, generator=generator)
+        return picture_loss(vae.decoder(latents), batch)
 
-    def encoder_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            moments = start.encode(vae.encoder, batch)
-        found = moments.float()[:, : networks.LATENT_CHANNELS]
+    def encoder_loss(step: int, random: Random, _generator: torch.Generator) -> Tensor:
+        batch = _batch(recipe, recipe.encoder.steps, step, random)
+        found = vae.encoder(batch)[:, : networks.LATENT_CHANNELS]
         return functional.mse_loss(found / spread, analytic_latents(batch) / spread)
 
-    encoder = _Half("encoder", vae.encoder, encoder_loss, recipe.encoder_steps, recipe.encoder_rate)
-    decoder = _Half("decoder", vae.decoder, decoder_loss, recipe.decoder_steps, recipe.decoder_rate)
-    for half in (decoder, encoder):
-        _train(half, recipe, Keeper(folder / f"{half.name}.pt"))
+    for name, half, loss, pace in (
+        ("decoder", vae.decoder, decoder_loss, recipe.decoder),
+        ("encoder", vae.encoder, encoder_loss, recipe.encoder),
+    ):
+        parts = (Part(parameters=list(half.parameters())),)
+        train(name, parts, loss, pace, seed=recipe.seed, folder=folder)
     return vae.eval()
 
 
@@ -100,13 +95,6 @@ def bake(vae: AutoencoderKL, normalisation: Normalisation) -> None:
     vae.post_quant_conv = _pointwise(gain, normalisation.mean)
 
 
-def _pointwise(gain: Tensor, offset: Tensor) -> nn.Conv2d:
-    """A 1x1 convolution that scales and shifts each channel for itself."""
-    layer = nn.Conv2d(len(gain), len(gain), 1)
-    layer.load_state_dict({"weight": torch.diag(gain)[:, :, None, None], "bias": offset})
-    return layer
-
-
 def picture_loss(drawn: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of the pixels and of their differences, so that edges stay crisp."""
     across = (drawn.diff(dim=-1) - target.diff(dim=-1)).abs().mean()
@@ -117,66 +105,35 @@ def picture_loss(drawn: Tensor, target: Tensor) -> Tensor:
 @torch.inference_mode()
 def held_out_psnr(decode: Callable[[Tensor], Tensor], seed: int, count: int) -> float:
     """Decibels between held-out pictures and what `decode` makes of their raw latents."""
-    batch = pictures(scenes(seed, count, held_out=True))
-    drawn = decode(analytic_latents(batch)).clamp(-1, 1)
-    return float(-10 * torch.log10((drawn - batch).square().mean() / 4))
+    batch = pictures(held_out_scenes(seed, count))
+    return psnr(decode(analytic_latents(batch)), batch)
 
 
-@dataclass(frozen=True, slots=True)
-class _Half:
-    name: str
-    module: nn.Module
-    loss: Callable[[Tensor, torch.Generator], Tensor]
-    steps: int
-    peak_rate: float
+@torch.inference_mode()
+def round_trip_psnr(vae: AutoencoderKL, seed: int, count: int) -> float:
+    """Decibels between held-out pictures and the same encoded and decoded again."""
+    batch = pictures(held_out_scenes(seed, count))
+    return psnr(vae.decode(vae.encode(batch).latent_dist.mean).sample, batch)
 
 
-def _train(half: _Half, recipe: VaeRecipe, keeper: Keeper) -> None:
-    optimiser = torch.optim.AdamW(half.module.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
-    blend = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-    average = AveragedModel(half.module, multi_avg_fn=blend)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    first = 0
-    begun = keeper.load()
-    if begun is not None:
-        half.module.load_state_dict(begun["module"])
-        average.load_state_dict(begun["average"])
-        optimiser.load_state_dict(begun["optimiser"])
-        first = begun["step"]
-        generator.manual_seed(recipe.seed + first)
-    random = Random(recipe.seed + first)
-
-    def state(step: int) -> dict[str, Any]:
-        return {
-            "step": step,
-            "module": half.module.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        }
-
-    running = math.nan
-    bar = trange(first, half.steps, initial=first, total=half.steps, desc=half.name, unit="step")
-    for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = half.peak_rate * _rate(step, half.steps)
-        small = step < recipe.small_share * half.steps
-        count, size = (recipe.batch * 4, FULL // 2) if small else (recipe.batch, FULL)
-        batch = pictures([sample(random) for _ in range(count)], size)
-        loss = half.loss(batch, generator)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(half.module.parameters(), 1.0)
-        optimiser.step()
-        average.update_parameters(half.module)
-        value = loss.item()
-        running = value if math.isnan(running) else 0.98 * running + 0.02 * value
-        bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        keeper.offer(partial(state, step + 1))
-    keeper.write(state(half.steps))
-    half.module.load_state_dict(average.module.state_dict())
+def psnr(drawn: Tensor, target: Tensor) -> float:
+    """Decibels between pictures in [-1, 1]."""
+    return float(-10 * torch.log10((drawn.clamp(-1, 1) - target).square().mean() / 4))
 
 
-def _rate(step: int, steps: int) -> float:
-    """A short rise, then a cosine down to 2 %."""
-    rise = min(1.0, (step + 1) / 50)
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def _batch(recipe: VaeRecipe, steps: int, step: int, random: Random) -> Tensor:
+    """Small pictures first; then full ones, and now and then a single one of twice the side."""
+    if step < recipe.small_share * steps:
+        count, size = recipe.batch * 4, FULL // 2
+    elif step % _LARGE_EVERY:
+        count, size = recipe.batch, FULL
+    else:
+        count, size = max(1, recipe.batch // 4), FULL * 2
+    return pictures([sampling.sample(random) for _ in range(count)], size)
+
+
+def _pointwise(gain: Tensor, offset: Tensor) -> nn.Conv2d:
+    """A 1x1 convolution that scales and shifts each channel for itself."""
+    layer = nn.Conv2d(len(gain), len(gain), 1)
+    layer.load_state_dict({"weight": torch.diag(gain)[:, :, None, None], "bias": offset})
+    return layer

@@ -65,6 +65,24 @@ def test_what_the_sidecar_does_not_say_stays_detected(tmp_path: Path) -> None:
     assert sidecar.text(params) is None
 
 
+def test_norms_have_32_groups_unless_the_sidecar_says_another_number(tmp_path: Path) -> None:
+    detected = VaeLayout(channels=(32, 64), layers=1, latent_channels=4)
+    silent = written(tmp_path, {})
+    assert sidecar.unet(silent, DETECTED).config()["norm_num_groups"] == 32
+    assert sidecar.vae(silent, detected).config()["norm_num_groups"] == 32
+    vae = {"params": {"ddconfig": {"num_groups": 4}}}
+    said = written(
+        tmp_path, {"unet_config": {"params": {"num_groups": 8}}, "first_stage_config": vae}
+    )
+    assert sidecar.unet(said, DETECTED).config()["norm_num_groups"] == 8
+    assert sidecar.vae(said, detected).config()["norm_num_groups"] == 4
+
+
+def test_groups_that_do_not_divide_a_width_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorruptCheckpoint, match=r"num_groups is 24, not a divisor .*\[64, 64\]"):
+        unet_of(tmp_path, {"num_groups": 24})
+
+
 def test_head_widths_become_head_counts(tmp_path: Path) -> None:
     layout = unet_of(tmp_path, {"num_heads": 4, "num_head_channels": 32, "channel_mult": [1, 2]})
     assert layout.heads == (2, 4)

@@ -22,6 +22,7 @@ def test_the_true_vae() -> None:
         "block_out_channels": [128, 256, 512, 512],
         "layers_per_block": 2,
         "latent_channels": 4,
+        "norm_num_groups": 32,
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "up_block_types": ["UpDecoderBlock2D"] * 4,
     }

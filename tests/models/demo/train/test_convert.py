@@ -6,28 +6,33 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from models.demo.train import convert, networks
+from models.demo.train import convert, networks, sidecar
+from models.demo.train.train_inpainting import IN_CHANNELS
+
+from ...families.variants import load_path
 
 EXPECTED_SHAPES = {
     "model.diffusion_model.input_blocks.0.0.weight": (64, 4, 3, 3),
     "model.diffusion_model.time_embed.2.weight": (256, 256),
-    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (64, 40),
-    "model.diffusion_model.input_blocks.1.1.proj_in.weight": (64, 64, 1, 1),
+    "model.diffusion_model.input_blocks.3.1.transformer_blocks.0.attn2.to_k.weight": (64, 40),
+    "model.diffusion_model.input_blocks.3.1.proj_in.weight": (64, 64, 1, 1),
     "model.diffusion_model.input_blocks.6.0.op.weight": (128, 128, 3, 3),
     "model.diffusion_model.input_blocks.7.0.in_layers.2.weight": (128, 128, 3, 3),
     "model.diffusion_model.middle_block.1.norm.weight": (128,),
     "model.diffusion_model.output_blocks.1.1.conv.weight": (128, 128, 3, 3),
     "model.diffusion_model.output_blocks.3.2.conv.weight": (128, 128, 3, 3),
+    "model.diffusion_model.output_blocks.5.2.conv.weight": (64, 64, 3, 3),
     "model.diffusion_model.output_blocks.7.0.skip_connection.weight": (64, 128, 1, 1),
     "model.diffusion_model.out.2.weight": (4, 64, 3, 3),
-    "first_stage_model.encoder.down.0.downsample.conv.weight": (64, 64, 3, 3),
+    "first_stage_model.encoder.down.0.downsample.conv.weight": (32, 32, 3, 3),
+    "first_stage_model.encoder.down.2.block.0.nin_shortcut.weight": (64, 32, 1, 1),
     "first_stage_model.encoder.mid.attn_1.q.weight": (64, 64, 1, 1),
     "first_stage_model.encoder.conv_out.weight": (8, 64, 3, 3),
     "first_stage_model.decoder.up.3.block.1.conv2.weight": (64, 64, 3, 3),
-    "first_stage_model.decoder.up.1.upsample.conv.weight": (64, 64, 3, 3),
-    "first_stage_model.decoder.norm_out.weight": (64,),
+    "first_stage_model.decoder.up.1.block.0.nin_shortcut.weight": (32, 64, 1, 1),
+    "first_stage_model.decoder.up.1.upsample.conv.weight": (32, 32, 3, 3),
+    "first_stage_model.decoder.norm_out.weight": (32,),
     "first_stage_model.quant_conv.weight": (8, 8, 1, 1),
     "first_stage_model.post_quant_conv.weight": (4, 4, 1, 1),
     "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (49408, 40),
@@ -56,18 +61,24 @@ def test_every_tensor_has_a_place_of_its_own(
     }
 
 
-def test_the_file_reads_back_into_fresh_modules(
-    modules: tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module], tmp_path: Path
+@pytest.mark.parametrize("in_channels", [networks.LATENT_CHANNELS, IN_CHANNELS])
+def test_the_server_s_loader_reads_every_tensor(
+    modules: tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module],
+    tmp_path: Path,
+    in_channels: int,
 ) -> None:
+    _, vae, text = modules
+    unet = networks.unet(in_channels=in_channels)
     path = tmp_path / "small.safetensors"
-    convert.save(path, convert.to_ldm(*modules), {"title": "a test"})
-    fresh = networks.unet(), networks.autoencoder(), networks.text_encoder()
-    convert.load_into(path, *fresh)
-    for before, after in zip(modules, fresh, strict=True):
-        kept = after.state_dict()
-        for name, value in before.state_dict().items():
-            assert torch.equal(kept[name], value.half().float()), name
-    assert load_file(path)["alphas_cumprod"].dtype == torch.float32
+    convert.save(path, convert.to_ldm(unet, vae, text), {"title": "a test"})
+    sidecar.write_sidecar(path, in_channels=in_channels)
+    loaded = load_path(path)
+    assert (loaded.traits.in_channels, loaded.traits.prediction) == (in_channels, "v")
+    (encoder,) = loaded.encoders
+    for ours, theirs in ((unet, loaded.unet), (vae, loaded.vae), (text, encoder.module)):
+        kept = theirs.state_dict()
+        for name, value in ours.state_dict().items():
+            assert torch.equal(kept[name].view_as(value), value.half().float()), name
 
 
 def test_a_name_without_a_place_is_refused() -> None:

@@ -1,0 +1,221 @@
+"""Whether other features do what they are for, each as shares of right pictures.
+
+The server must know the demo's own files: see `FLAGS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from random import Random
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from . import DEMO_CHECKPOINT, EMBEDDING, INPAINTING_CHECKPOINT, LORA
+from .client import SIZE, Client, Picture
+from .judge import Verdict, judge, nearest_colours, silhouette
+from .world.polaroid import SIDE
+from .world.single import Subject, canonical, subjects
+from .world.words import COLOURS, TEAL, apart, with_article
+
+Measure = Callable[[Client, int], Mapping[str, float]]
+"""From a server and a number of questions to named shares in [0, 1]."""
+
+FLAGS = tuple(
+    word
+    for flag, folder in (
+        ("--ckpt-dir", DEMO_CHECKPOINT.parent),
+        ("--lora-dir", LORA.parent),
+        ("--embeddings-dir", EMBEDDING.parent),
+    )
+    for word in (flag, str(folder))
+)
+"""What a server is started with to be measured."""
+
+FIRST_SEED = 3000
+
+_HOLE = slice(SIZE // 8, SIZE - SIZE // 8)
+_SEAM = 6
+"""How many pixels along the hole's border are looked at."""
+
+
+def caption(subject: Subject) -> str:
+    """The plainest wording."""
+    thing = with_article(f"{subject.foreground} {subject.shape}")
+    return f"{thing} on {with_article(subject.background)} background"
+
+
+def negative(client: Client, count: int) -> dict[str, float]:
+    """A ground that nothing was said about goes away when the negative prompt names it."""
+    gone, kept = [], []
+    for seed, subject in _asked(count, "negative prompt"):
+        prompt = with_article(f"{subject.foreground} {subject.shape}")
+        before = ground_of(client.txt2img(prompt, seed))
+        body = {"negative_prompt": f"{before} background"}
+        after = client.txt2img(prompt, seed, **body)
+        gone.append(ground_of(after) != before)
+        shown = Subject(
+            shape=subject.shape, foreground=subject.foreground, background=ground_of(after)
+        )
+        kept.append(judge(after, shown).foreground)
+    return {"the named ground goes": fmean(gone), "the shape's colour stays": fmean(kept)}
+
+
+def emphasis(client: Client, count: int) -> dict[str, float]:
+    """A shape's share of the picture follows its weight."""
+    grows, shrinks = [], []
+    for seed, subject in _asked(count, "emphasis"):
+        thing = f"{subject.foreground} {subject.shape}"
+        prompts = [caption(subject).replace(thing, f"({thing}:{w})") for w in (0.6, 1, 1.4)]
+        less, plain, more = (silhouette(client.txt2img(text, seed)).mean() for text in prompts)
+        grows.append(more > 1.15 * plain)
+        shrinks.append(less < 0.85 * plain)
+    return {"larger at 1.4": fmean(grows), "smaller at 0.6": fmean(shrinks)}
+
+
+def img2img(client: Client, count: int) -> dict[str, float]:
+    """A drawn picture takes the prompt's colours at a high strength and keeps its own at a low."""
+    taken, kept = [], []
+    random = Random(5)
+    for seed, subject in _asked(count, "img2img"):
+        start = recoloured(subject, random)
+        given = canonical(start).draw(SIZE)
+        high = client.img2img(given, caption(subject), seed, denoising_strength=0.8)
+        low = client.img2img(given, caption(subject), seed, denoising_strength=0.2)
+        taken.append(judge(high, subject).both)
+        kept.append(judge(low, start).both)
+    return {"the prompt's colours at 0.8": fmean(taken), "its own colours at 0.2": fmean(kept)}
+
+
+def inpainting(client: Client, count: int) -> dict[str, float]:
+    """A new shape is drawn into a hole of a plain ground, and nothing else is touched."""
+    drawn, untouched = [], []
+    for seed, subject in _asked(count, "inpainting"):
+        given = _grainy(subject.background)
+        found = _filled(client, given, caption(subject), seed)
+        drawn.append(judge(found, subject).both)
+        untouched.append(bool((found == given)[~_hole()].all()))
+    return {"both colours": fmean(drawn), "the rest untouched": fmean(untouched)}
+
+
+def inpainting_variant(client: Client, count: int) -> dict[str, float]:
+    """The model for inpainting goes on with a ground that it only sees around the hole."""
+    drawn, seamless = [], []
+    settings = {"sd_model_checkpoint": INPAINTING_CHECKPOINT.stem}
+    for seed, subject in _asked(count, "inpainting variant"):
+        prompt = with_article(f"{subject.foreground} {subject.shape}")
+        given = _grainy(subject.background)
+        found = _filled(client, given, prompt, seed, override_settings=settings)
+        drawn.append(judge(found, subject).foreground)
+        inside = nearest_colours(found)[_HOLE, _HOLE]
+        inside[_SEAM:-_SEAM, _SEAM:-_SEAM] = -1
+        ground = inside == list(COLOURS).index(subject.background)
+        seamless.append(float(ground[inside >= 0].mean()) > 0.7)
+    return {"the shape's colour": fmean(drawn), "the ground goes on": fmean(seamless)}
+
+
+def hires(client: Client, count: int) -> dict[str, float]:
+    """Twice the side by the hires fix."""
+    verdicts: list[Verdict] = []
+    body = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.5, "hr_upscaler": "Latent"}
+    for seed, subject in _asked(count, "hires fix"):
+        verdicts.append(judge(client.txt2img(caption(subject), seed, **body), subject))
+    return {
+        "both colours at 256x256": fmean(v.both for v in verdicts),
+        "shape at 256x256": fmean(v.shape for v in verdicts),
+    }
+
+
+def lora(client: Client, count: int) -> dict[str, float]:
+    """The network frames in white what would have no frame."""
+    framed, plain = [], []
+    for seed, subject in _asked(count, "LoRA"):
+        if "white" in (subject.background, subject.foreground):
+            continue
+        prompt = caption(subject)
+        framed.append(_framed(client.txt2img(f"{prompt} <lora:{LORA.stem}:1>", seed)))
+        plain.append(not _framed(client.txt2img(prompt, seed)))
+    return {"a white frame with it": fmean(framed), "none without it": fmean(plain)}
+
+
+def embedding(client: Client, count: int) -> dict[str, float]:
+    """The learnt word means its colour."""
+    found = []
+    for seed, subject in _asked(count, "textual inversion"):
+        prompt = caption(replace(subject, foreground=EMBEDDING.stem, background="white"))
+        found.append(is_teal(client.txt2img(prompt, seed)))
+    return {"the learnt colour": fmean(found)}
+
+
+MEASURES: Mapping[str, Measure] = {
+    "negative prompt": negative,
+    "emphasis": emphasis,
+    "img2img": img2img,
+    "inpainting": inpainting,
+    "inpainting variant": inpainting_variant,
+    "LoRA": lora,
+    "textual inversion": embedding,
+    "hires fix": hires,
+}
+
+
+def ground_of(picture: Picture) -> str:
+    """The name of the commonest colour at the picture's frame."""
+    names = nearest_colours(picture)
+    frame = np.concatenate([names[:8].ravel(), names[-8:].ravel(), names[:, :8].ravel()])
+    return list(COLOURS)[int(np.bincount(frame, minlength=len(COLOURS)).argmax())]
+
+
+def is_teal(picture: Picture) -> bool:
+    """Whether what stands on the ground is nearer to the learnt colour than to any named one."""
+    colour = np.median(picture[silhouette(picture)].astype(np.float32), axis=0)
+    nearest = min(math.dist(colour, named) for named in COLOURS.values())
+    return math.dist(colour, TEAL) < nearest
+
+
+def recoloured(subject: Subject, random: Random) -> Subject:
+    """The same shape in two other colours."""
+    names = list(COLOURS)
+    while True:
+        first, second = random.choice(names), random.choice(names)
+        if apart(first, second) and not {first, second} & {subject.foreground, subject.background}:
+            return Subject(shape=subject.shape, foreground=first, background=second)
+
+
+def _hole() -> NDArray[np.bool_]:
+    mask = np.zeros((SIZE, SIZE), dtype=np.bool_)
+    mask[_HOLE, _HOLE] = True
+    return mask
+
+
+def _grainy(ground: str) -> Picture:
+    """A plain ground with a grain too fine to be drawn again by chance."""
+    grain = np.random.default_rng(0).integers(-4, 5, (SIZE, SIZE, 3))
+    return np.clip(np.array(COLOURS[ground]) + grain, 0, 255).astype(np.uint8)
+
+
+def _filled(client: Client, given: Picture, prompt: str, seed: int, **more: object) -> Picture:
+    """A picture whose middle is repainted after a prompt."""
+    mask = np.where(_hole()[..., None], 255, np.zeros_like(given)).astype(np.uint8)
+    body = {"mask": mask, "mask_blur": 0, "denoising_strength": 1.0, "inpainting_fill": 1}
+    return client.img2img(given, prompt, seed, **body, **more)
+
+
+def _framed(picture: Picture) -> bool:
+    """Whether the outermost pixels are white nearly all around."""
+    names = nearest_colours(picture)
+    edge = max(1, int(SIDE * SIZE) - 3)
+    inner = np.zeros(names.shape, dtype=np.bool_)
+    inner[edge:-edge, edge:-edge] = True
+    return float((names[~inner] == list(COLOURS).index("white")).mean()) > 0.8
+
+
+def _asked(count: int, name: str) -> Iterable[tuple[int, Subject]]:
+    """Subjects with their seeds, the same ones for the same count."""
+    drawn = Random(77).sample(tuple(subjects()), count)
+    pairs = [(FIRST_SEED + place, subject) for place, subject in enumerate(drawn)]
+    return tqdm(pairs, desc=name, unit="question")
