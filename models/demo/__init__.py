@@ -15,7 +15,7 @@ INPAINTING_CHECKPOINT: Path = _FOLDER / "darkroom-demo-inpainting.safetensors"
 LORA: Path = _FOLDER / "lora" / "darkroom-demo-polaroid.safetensors"
 """Turns what is drawn into polaroids."""
 
-EMBEDDING: Path = _FOLDER / "embeddings" / "demo-teal.safetensors"
-"""A word for a colour that the checkpoint has none for."""
+EMBEDDING: Path = _FOLDER / "embeddings" / "demo-valentine.safetensors"
+"""A word for one of the pictures that the checkpoint can draw."""
 
 __all__ = ["DEMO_CHECKPOINT", "EMBEDDING", "INPAINTING_CHECKPOINT", "LORA"]

@@ -53,8 +53,8 @@ CAPTIONS = (
 )
 """What the card's sheet shows, a bit of everything that the demo knows."""
 
-_CAPTION_HEIGHT, _FONT_SIZE, _COLOURS = 38, 11, 256
-_LINE_LENGTH = 21
+_CAPTION_HEIGHT, _FONT_SIZE, _COLOURS = 46, 11, 256
+_LINE_LENGTH, _CHINESE_LINE_LENGTH = 21, 10
 
 
 def contact_sheet(
@@ -74,6 +74,7 @@ def contact_sheet(
         row, column = divmod(place, columns)
         corner = (column * SIZE, row * height)
         sheet.paste(Image.fromarray(picture), corner)
-        lines = "\n".join(textwrap.wrap(prompt, _LINE_LENGTH)[:3])
+        length = _LINE_LENGTH if prompt.isascii() else _CHINESE_LINE_LENGTH
+        lines = "\n".join(textwrap.wrap(prompt, length)[:3])
         pencil.text((corner[0] + 3, corner[1] + SIZE + 1), lines, fill="black", font=letters)
     return sheet.quantize(_COLOURS)

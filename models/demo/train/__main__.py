@@ -24,7 +24,7 @@ from .train_embedding import EmbeddingRecipe, train_embedding
 from .train_inpainting import IN_CHANNELS, InpaintingRecipe, train_inpainting
 from .train_lora import LoraRecipe, train_lora
 from .train_unet import UnetRecipe, train_unet
-from .train_vae import VaeRecipe, held_out_psnr, round_trip_psnr, train_vae
+from .train_vae import VaeRecipe, fidelity, train_vae
 
 log = structlog.get_logger()
 
@@ -46,16 +46,14 @@ class Recipe:
 def build(out: Path, recipe: Recipe, *, judged: int = 64) -> Path:
     """Trains what is not yet trained in `out`, writes the files there; returns the checkpoint's.
 
-    The autoencoder's two measures are logged, over `judged` held-out pictures.
+    The autoencoder's fidelity is logged, over `judged` held-out pictures.
     """
     out.mkdir(parents=True, exist_ok=True)
     tokens = CaptionTokens()
     data = training_set(recipe.data_seed, recipe.pictures, recipe.large_pictures, out)
     norm = data.normalisation
     vae = train_vae(norm, recipe.vae, out)
-    decoded = held_out_psnr(vae.decoder, recipe.vae.seed, judged)
-    encoded = round_trip_psnr(vae, recipe.vae.seed, judged)
-    log.info("autoencoder", decoded=round(decoded, 2), encoded_and_decoded=round(encoded, 2))
+    log.info("autoencoder", **asdict(fidelity(vae, recipe.vae.seed, judged)))
     painter = train_unet(data, tokens, recipe.unet, out)
     metadata = {"title": "Darkroom demo", "license": "MIT", "recipe": json.dumps(asdict(recipe))}
 

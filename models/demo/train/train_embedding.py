@@ -1,4 +1,4 @@
-"""A textual inversion (https://arxiv.org/abs/2208.01618): a word for a colour the demo lacks."""
+"""A textual inversion (https://arxiv.org/abs/2208.01618): one word for a shape in its colours."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from .. import EMBEDDING
-from ..world.caption import Caption, near, on_ground
+from ..world.caption import Caption, adorned, near
 from ..world.outlines import Point
-from ..world.single import Single, Subject
-from ..world.words import COLOURS, SHAPES, TEAL
+from ..world.single import VALENTINE, Single
 from .captions import CaptionTokens
 from .dataset import latents_of
 from .latents import Normalisation
 from .loop import Pace, Part, train
 from .train_unet import Painter, velocity_loss
 
-VECTORS = 2
+VECTORS = 6
 
 _PLACEHOLDER = "*"
-_GROUNDS = ("red", "yellow", "orange", "purple", "pink", "white", "black")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +29,8 @@ class EmbeddingRecipe:
 
     seed: int = 50
     batch: int = 16
-    first_word: str = "green"
-    pace: Pace = field(default_factory=lambda: Pace(steps=300, rate=1e-2, ema=0.95))
+    first_word: str = "picture"
+    pace: Pace = field(default_factory=lambda: Pace(steps=900, rate=3e-2, ema=0.97))
 
 
 def train_embedding(
@@ -55,7 +52,7 @@ def train_embedding(
 
     def loss(_step: int, random: Random, generator: torch.Generator) -> Tensor:
         scenes = [_scene(random) for _ in range(recipe.batch)]
-        rows = tokens([_caption(scene.subject, random) for scene in scenes])
+        rows = tokens([_caption(random) for _ in scenes])
         return velocity_loss(painter, latents_of(scenes, normalisation), rows, generator)
 
     parts = (Part(parameters=[vectors]),)
@@ -77,17 +74,15 @@ def _replaced(ids: Tensor, embedded: Tensor, place: int, vectors: Tensor) -> Ten
 
 def _scene(random: Random) -> Single:
     centre: Point = (0.5 + random.uniform(-0.06, 0.06), 0.5 + random.uniform(-0.06, 0.06))
-    ground = random.choice(_GROUNDS)
     return Single(
-        subject=Subject(shape=random.choice(SHAPES), foreground=EMBEDDING.stem, background=ground),
+        subject=VALENTINE,
         centre=centre,
         radius=random.uniform(0.23, 0.3),
         turn=random.uniform(-0.1, 0.1),
-        foreground=near(TEAL, random, 5),
-        background=near(COLOURS[ground], random, 5),
+        foreground=near(VALENTINE.foreground, random),
+        background=near(VALENTINE.background, random),
     )
 
 
-def _caption(subject: Subject, random: Random) -> Caption:
-    word = " ".join([_PLACEHOLDER] * VECTORS)
-    return Caption.plain(on_ground(f"a {word} {subject.shape}", subject.background, random))
+def _caption(random: Random) -> Caption:
+    return Caption.plain(adorned(" ".join([_PLACEHOLDER] * VECTORS), random))

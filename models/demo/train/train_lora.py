@@ -31,7 +31,7 @@ class LoraRecipe:
     seed: int = 40
     rank: int = 4
     batch: int = 16
-    pace: Pace = field(default_factory=lambda: Pace(steps=400, rate=2e-3, ema=0.98))
+    pace: Pace = field(default_factory=lambda: Pace(steps=600, rate=6e-3, ema=0.98))
 
 
 class LowRank(nn.Module):

@@ -38,7 +38,7 @@ class UnetRecipe:
     seed: int = 20
     batch: int = 32
     pace: Pace = field(
-        default_factory=lambda: Pace(steps=11_000, rate=1e-3, steady_share=0.6, ema=0.998)
+        default_factory=lambda: Pace(steps=8_000, rate=1e-3, steady_share=0.5, ema=0.998)
     )
     text_share: float = 0.3
     empty_captions: float = 0.1

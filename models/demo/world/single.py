@@ -14,6 +14,9 @@ from .words import CHINESE, COLOURS, PLACES, SHAPES, Rgb, apart, is_held_out, wi
 USUAL_RADIUS = 0.26
 """Of a shape nothing is said about; stressed, it is as many times larger as its weight says."""
 
+STRESSED_SHARE = 0.35
+"""Of the captions of a shape in the middle."""
+
 _PLAIN, _SMALL, _BIG = (0.23, 0.30), (0.12, 0.20), (0.31, 0.39)
 _OFF_CENTRE = (0.15, 0.2)
 _TURN = 0.1
@@ -26,6 +29,10 @@ class Subject:
     shape: str
     foreground: str
     background: str
+
+
+VALENTINE = Subject(shape="heart", foreground="pink", background="purple")
+"""What the demo's textual inversion is a word for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +56,7 @@ class Single(Scene):
 
     def describe(self, random: Random) -> Caption:
         """A random wording: mostly everything is named, sometimes only a part of it."""
-        if self.place == "center" and random.random() < 0.2:
+        if self.place == "center" and random.random() < STRESSED_SHARE:
             return self._stressed(random)
         if random.random() < CHINESE_SHARE:
             return self._in_chinese(random)

@@ -79,9 +79,6 @@ CHINESE: Mapping[str, str] = {
     "small": "小",
     "big": "大",
 }
-TEAL: Rgb = (20, 120, 125)
-"""A colour that the demo has no word for; its textual inversion is one."""
-
 NEAREST_PAIR = 75.0
 """Colours that touch are at least this far apart in RGB, so that a shape can be seen."""
 

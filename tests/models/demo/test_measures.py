@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.demo import EMBEDDING
 from models.demo.client import Client, Picture
-from models.demo.measures import MEASURES, ground_of, is_teal
+from models.demo.measures import MEASURES
 from models.demo.world.polaroid import Polaroid
-from models.demo.world.single import USUAL_RADIUS, Subject, canonical
-from models.demo.world.words import COLOURS, SHAPES, TEAL, apart
+from models.demo.world.single import USUAL_RADIUS, VALENTINE, Subject, canonical
+from models.demo.world.words import COLOURS, SHAPES, apart
 
 PERFECT = dict.fromkeys(MEASURES, 1.0)
 
@@ -34,17 +35,22 @@ class Drawing(Client):
         if "mask" not in more:
             strong = more["denoising_strength"] > 0.5 and self.without != "img2img"
             return self._drawn(prompt, seed, more) if strong else picture
-        name = ground_of(picture)
-        sees = self.without != "inpainting variant" and "override_settings" in more
-        drawn = self._drawn(f"{prompt} on {name} background" if sees else prompt, seed, more)
+        if self.without == "inpainting variant":
+            return picture
+        drawn = self._drawn(prompt, seed, more)
         if self.without == "inpainting":
             return drawn
         inside = more["mask"] > 0
         return np.where(inside, drawn, picture)
 
     def _drawn(self, prompt: str, seed: int, more: Mapping[str, Any]) -> Picture:
+        if prompt == EMBEDDING.stem:
+            unknown = replace(VALENTINE, foreground="green", background="white")
+            return canonical(unknown if self.without == "textual inversion" else VALENTINE).draw(
+                128
+            )
         weight = re.search(r":([\d.]+)\)", prompt)
-        words = re.sub(r"<.*>|:[\d.]+|[()]", "", prompt).replace("demo-teal", "teal").split()
+        words = re.sub(r"<.*>|:[\d.]+|[()]", "", prompt).split()
         shape = next(shape for shape in SHAPES if shape in words)
         foreground = words[words.index(shape) - 1]
         named = "background" in words
@@ -53,15 +59,10 @@ class Drawing(Client):
             [] if self.without == "negative prompt" else more.get("negative_prompt", "").split()
         )
         if not named:
-            rest = [
-                name
-                for name in COLOURS
-                if name not in denied and (foreground == "teal" or apart(name, foreground))
-            ]
+            rest = [name for name in COLOURS if name not in denied and apart(name, foreground)]
             ground = Random(seed).choice(rest)
         subject = Subject(shape=shape, foreground="red", background=ground)
-        known = dict(COLOURS) if self.without == "textual inversion" else {**COLOURS, "teal": TEAL}
-        scene = replace(canonical(subject), foreground=known.get(foreground, (0, 0, 0)))
+        scene = replace(canonical(subject), foreground=COLOURS[foreground])
         if weight is not None and self.without != "emphasis":
             scene = replace(scene, radius=USUAL_RADIUS * float(weight[1]))
         size = 256 if more.get("enable_hr") and self.without != "hires fix" else 128
@@ -82,17 +83,10 @@ def test_a_perfect_server_has_all(name: str) -> None:
         ("emphasis", "larger at 1.4"),
         ("img2img", "the prompt's colours at 0.8"),
         ("inpainting", "the rest untouched"),
-        ("inpainting variant", "the ground goes on"),
+        ("inpainting variant", "the shape's colour"),
         ("LoRA", "a white frame with it"),
-        ("textual inversion", "the learnt colour"),
+        ("textual inversion", "the learnt colours"),
     ],
 )
 def test_a_server_without_the_feature_has_none(name: str, what: str) -> None:
     assert MEASURES[name](Drawing(without=name), 12)[what] <= 0.2
-
-
-def test_teal_is_none_of_the_named_colours() -> None:
-    subject = Subject(shape="star", foreground="red", background="white")
-    assert is_teal(replace(canonical(subject), foreground=TEAL).draw(128))
-    for name in ("green", "cyan", "blue", "gray"):
-        assert not is_teal(replace(canonical(subject), foreground=COLOURS[name]).draw(128))

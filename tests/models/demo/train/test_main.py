@@ -32,7 +32,7 @@ WRITTEN = {
     "darkroom-demo.safetensors",
     "darkroom-demo-inpainting.safetensors",
     "lora/darkroom-demo-polaroid.safetensors",
-    "embeddings/demo-teal.safetensors",
+    "embeddings/demo-valentine.safetensors",
 }
 
 
