@@ -205,4 +205,9 @@ def test_only_weights_are_large() -> None:
     size = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked()}
     large = {name for name in size if size[name] > 4 * 2**20}
     assert {name for name in large if not name.endswith(".safetensors")} == set()
-    assert sum(size[name] for name in large if name.startswith("models/")) <= 20 * 2**20
+    models = {name: size[name] for name in large if name.startswith("models/")}
+    assert set(models) == {
+        "models/demo/darkroom-demo.safetensors",
+        "models/demo/darkroom-demo-inpainting.safetensors",
+    }
+    assert max(models.values()) <= 20_000_000
