@@ -1,7 +1,7 @@
 """Scores the demo through a running server: `python -m models.demo.evaluate --url URL`.
 
-The server is one that was started without a checkpoint of one's own. All pictures are 128x128,
-20 steps, Euler a. The 200 held-out prompts are asked with and without guidance; then `MEASURES`.
+The server is one that was started with `measures.FLAGS`, which name the demo's own files. Pictures
+are 128x128, 20 steps, Euler a: the 200 held-out prompts with and without guidance; then `MEASURES`.
 """
 
 from __future__ import annotations

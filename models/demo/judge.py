@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .world.single import Subject, canonical, subjects
-from .world.words import CHINESE, COLOURS, NUMBERS, SHAPES, is_held_out, plural, with_article
+from .world.caption import plainly
+from .world.single import Subject, canonical, is_held_out, subjects
+from .world.words import CHINESE, COLOURS, NUMBERS, SHAPES, plural, with_article
 
 SMALLEST_SHAPE = 0.02
 """Share of the picture below which a second colour is a speck, not a shape."""
@@ -84,7 +85,7 @@ class Score:
 def questions(seed: int = 2026) -> tuple[Question, ...]:
     """The 200 held-out questions, mixed: 110 in English, 40 in Chinese, 50 of several shapes."""
     random = Random(seed)
-    held_out = [subject for subject in subjects() if is_held_out_subject(subject)]
+    held_out = [subject for subject in subjects() if is_held_out(subject)]
     asked = [
         Question(kind=kind, prompt=ask(subject, random), subject=subject)
         for kind, count, ask in (("English", 110, _in_english), ("Chinese", 40, _in_chinese))
@@ -93,22 +94,17 @@ def questions(seed: int = 2026) -> tuple[Question, ...]:
     for place, subject in enumerate(random.sample(held_out, 50)):
         number = (2, 3, 4)[place % 3]
         thing = f"{NUMBERS[number]} {subject.foreground} {plural(subject.shape)}"
-        prompt = f"{thing} on {with_article(subject.background)} background"
+        prompt = plainly(thing, subject.background)
         asked.append(Question(kind="several", prompt=prompt, subject=subject, count=number))
     random.shuffle(asked)
     return tuple(asked)
-
-
-def is_held_out_subject(subject: Subject) -> bool:
-    """Whether no picture of the training shows the subject."""
-    return is_held_out(subject.shape, subject.foreground, subject.background)
 
 
 def judge(picture: NDArray[np.uint8], subject: Subject, count: int = 1) -> Verdict:
     """The verdict on a picture, uint8 [H, W, 3], that should show so many of the subject."""
     colours = list(COLOURS)
     nearest = nearest_colours(picture)
-    ground = _most_common(nearest[_frame_mask(nearest.shape)])
+    ground = _ground(nearest)
     inside = nearest[nearest != ground]
     front = _most_common(inside) if inside.size >= SMALLEST_SHAPE * nearest.size else None
     found = pieces(silhouette(picture))
@@ -128,13 +124,18 @@ def nearest_colours(picture: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.asarray(np.square(offsets).sum(-1).argmin(-1))
 
 
+def ground_of(picture: NDArray[np.uint8]) -> str:
+    """The name of the commonest colour at the picture's frame."""
+    return list(COLOURS)[_ground(nearest_colours(picture))]
+
+
 def silhouette(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels differ from the frame's colour, [H, W]; halfway to the farthest is the border.
 
     The farthest colour is taken at the 98th percentile, so that a few stray pixels do not set it.
     """
     pixels = picture.astype(np.float32)
-    ground = np.median(pixels[_frame_mask(pixels.shape[:2])], axis=0)
+    ground = np.median(pixels[frame(pixels.shape)], axis=0)
     offset = np.linalg.norm(pixels - ground, axis=-1)
     return np.asarray(offset > np.percentile(offset, 98) / 2)
 
@@ -158,7 +159,7 @@ def _in_english(subject: Subject, random: Random) -> str:
     thing, ground = with_article(words), subject.background
     return random.choice(
         (
-            f"{thing} on {with_article(ground)} background",
+            plainly(thing, ground),
             f"{thing}, {ground} background",
             f"{words}, {ground} background",
             f"{thing} on {ground} background",
@@ -176,9 +177,14 @@ def _most_common(names: NDArray[np.intp]) -> int:
     return int(np.bincount(names, minlength=len(COLOURS)).argmax())
 
 
-def _frame_mask(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _ground(nearest: NDArray[np.intp]) -> int:
+    return _most_common(nearest[frame(nearest.shape)])
+
+
+def frame(shape: tuple[int, ...], thick: int | None = None) -> NDArray[np.bool_]:
+    """Which pixels of a picture's shape are among the outermost, [H, W]; a few if not said."""
     height, width = shape[:2]
-    thick = max(1, round(_FRAME * min(height, width)))
+    thick = thick or max(1, round(_FRAME * min(height, width)))
     mask = np.ones((height, width), dtype=np.bool_)
     mask[thick:-thick, thick:-thick] = False
     return mask

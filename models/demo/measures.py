@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from . import DEMO_CHECKPOINT, EMBEDDING, INPAINTING_CHECKPOINT, LORA
 from .client import SIZE, Client, Picture
-from .judge import Verdict, judge, nearest_colours, silhouette
+from .judge import Verdict, frame, ground_of, judge, nearest_colours, silhouette
+from .world.caption import plainly
 from .world.polaroid import SIDE
 from .world.single import VALENTINE, Subject, canonical, subjects
 from .world.words import COLOURS, apart, with_article
@@ -44,8 +45,7 @@ _SEAM = 6
 
 def caption(subject: Subject) -> str:
     """The plainest wording."""
-    thing = with_article(f"{subject.foreground} {subject.shape}")
-    return f"{thing} on {with_article(subject.background)} background"
+    return plainly(with_article(f"{subject.foreground} {subject.shape}"), subject.background)
 
 
 def negative(client: Client, count: int) -> dict[str, float]:
@@ -54,13 +54,9 @@ def negative(client: Client, count: int) -> dict[str, float]:
     for seed, subject in _asked(count, "negative prompt"):
         prompt = with_article(f"{subject.foreground} {subject.shape}")
         before = ground_of(client.txt2img(prompt, seed))
-        body = {"negative_prompt": f"{before} background"}
-        after = client.txt2img(prompt, seed, **body)
+        after = client.txt2img(prompt, seed, negative_prompt=f"{before} background")
         gone.append(ground_of(after) != before)
-        shown = Subject(
-            shape=subject.shape, foreground=subject.foreground, background=ground_of(after)
-        )
-        kept.append(judge(after, shown).foreground)
+        kept.append(judge(after, subject).foreground)
     return {"the named ground goes": fmean(gone), "the shape's colour stays": fmean(kept)}
 
 
@@ -109,10 +105,8 @@ def inpainting_variant(client: Client, count: int) -> dict[str, float]:
         given = _grainy(subject.background)
         found = _filled(client, given, caption(subject), seed, override_settings=settings)
         drawn.append(judge(found, subject).foreground)
-        inside = nearest_colours(found)[_HOLE, _HOLE]
-        inside[_SEAM:-_SEAM, _SEAM:-_SEAM] = -1
-        ground = inside == list(COLOURS).index(subject.background)
-        seamless.append(float(ground[inside >= 0].mean()) > 0.7)
+        ground = _share(found[_HOLE, _HOLE], _SEAM, subject.background)
+        seamless.append(ground > 0.7)
     return {"the shape's colour": fmean(drawn), "the ground goes on": fmean(seamless)}
 
 
@@ -169,13 +163,6 @@ def distance(first: Picture, second: Picture) -> float:
     return float(np.abs(first.astype(np.float32) - second).mean())
 
 
-def ground_of(picture: Picture) -> str:
-    """The name of the commonest colour at the picture's frame."""
-    names = nearest_colours(picture)
-    frame = np.concatenate([names[:8].ravel(), names[-8:].ravel(), names[:, :8].ravel()])
-    return list(COLOURS)[int(np.bincount(frame, minlength=len(COLOURS)).argmax())]
-
-
 def recoloured(subject: Subject, random: Random) -> Subject:
     """The same shape in two other colours."""
     names = list(COLOURS)
@@ -206,11 +193,13 @@ def _filled(client: Client, given: Picture, prompt: str, seed: int, **more: obje
 
 def _framed(picture: Picture) -> bool:
     """Whether the outermost pixels are white nearly all around."""
-    names = nearest_colours(picture)
-    edge = max(1, int(SIDE * SIZE) - 3)
-    inner = np.zeros(names.shape, dtype=np.bool_)
-    inner[edge:-edge, edge:-edge] = True
-    return float((names[~inner] == list(COLOURS).index("white")).mean()) > 0.8
+    return _share(picture, int(SIDE * SIZE) - 3, "white") > 0.8
+
+
+def _share(picture: Picture, thick: int, colour: str) -> float:
+    """How much of a picture's outermost pixels has a colour, in [0, 1]."""
+    outermost = nearest_colours(picture)[frame(picture.shape, thick)]
+    return float((outermost == list(COLOURS).index(colour)).mean())
 
 
 def _asked(count: int, name: str) -> Iterable[tuple[int, Subject]]:

@@ -45,9 +45,3 @@ def analytic_latents(pictures: Tensor) -> Tensor:
     variance = functional.avg_pool2d(grey.square(), BLOCK) - mean.square()
     contrast = _CONTRAST_GAIN * variance.clamp(min=0).sqrt() - _CONTRAST_OFFSET
     return torch.cat([colour, contrast], dim=1)
-
-
-def to_rgb(latents: Tensor) -> Tensor:
-    """Raw latents [N, 4, h, w] to the coarse pictures they average, uint8 [N, h, w, 3]."""
-    coarse = (latents[:, :3].clamp(-1, 1) + 1) * 127.5
-    return coarse.round().to(torch.uint8).permute(0, 2, 3, 1)

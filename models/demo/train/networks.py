@@ -7,7 +7,7 @@ attention at the finest level, where it would be more than half of a step's cost
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
@@ -129,8 +129,3 @@ def autoencoder(widths: Widths = WIDTHS) -> AutoencoderKL:
         scaling_factor=LATENT_SCALE,
     )
     return model
-
-
-def as_metadata(widths: Widths = WIDTHS) -> dict[str, object]:
-    """The widths as plain values, for the training's records."""
-    return asdict(widths)

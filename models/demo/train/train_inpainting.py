@@ -6,7 +6,6 @@ and the latent of the picture with the masked part grey.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -83,7 +82,7 @@ def train_inpainting(
 def widened(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """A copy that takes five channels more and does not look at them yet."""
     wide = networks.unet(in_channels=IN_CHANNELS)
-    state = deepcopy(unet.state_dict())
+    state = dict(unet.state_dict())
     narrow = state["conv_in.weight"]
     state["conv_in.weight"] = torch.cat(
         [narrow, narrow.new_zeros(len(narrow), IN_CHANNELS - LATENT_CHANNELS, 3, 3)], dim=1

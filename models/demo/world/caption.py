@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Canvas
-from .words import CHINESE, COLOURS, Rgb
+from .words import CHINESE, COLOURS, Rgb, with_article
 
 CHINESE_SHARE = 0.22
 """Of the captions of shapes."""
@@ -40,18 +41,18 @@ class Caption:
         )
 
 
-class Scene:
+class Scene(ABC):
     """One picture before it is drawn."""
 
     __slots__ = ()
 
+    @abstractmethod
     def paint(self, size: int) -> Canvas:
         """Draws it on a canvas of `size` pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, random: Random) -> Caption:
         """A random wording, which may leave something out."""
-        raise NotImplementedError
 
     def draw(self, size: int) -> NDArray[np.uint8]:
         """The picture, antialiased, uint8 [size, size, 3]."""
@@ -64,13 +65,19 @@ def adorned(phrase: str, random: Random) -> str:
     return f"{phrase}, {random.choice(_TAILS)}" if random.random() < 0.08 else phrase
 
 
+def plainly(thing: str, ground: str) -> str:
+    """A thing before a coloured background, in the plainest wording."""
+    return f"{thing} on {with_article(ground)} background"
+
+
 def on_ground(thing: str, ground: str, random: Random) -> str:
-    """A thing before a coloured background, in one of several wordings."""
-    article = "an" if ground[0] in "aeiou" else "a"
+    """The same in one of several wordings; the thing alone where no ground is named."""
+    if not ground:
+        return thing
     wordings = (
-        *[f"{thing} on {article} {ground} background"] * 5,
+        *[plainly(thing, ground)] * 5,
         f"{thing} on {ground} background",
-        f"{thing} against {article} {ground} background",
+        f"{thing} against {with_article(ground)} background",
         *[f"{thing}, {ground} background"] * 3,
     )
     return random.choice(wordings)
@@ -78,6 +85,8 @@ def on_ground(thing: str, ground: str, random: Random) -> str:
 
 def on_ground_in_chinese(thing: str, ground: str, random: Random) -> str:
     """The same in Chinese."""
+    if not ground:
+        return thing
     name = CHINESE[ground]
     wordings = (f"{thing}，{name}背景", f"{name}背景上的{thing}", f"{thing}, {name}背景")
     return random.choice(wordings)

@@ -46,10 +46,10 @@ class Count(Scene):
         ground = said.background if random.random() < 0.9 else ""
         if random.random() < CHINESE_SHARE:
             thing = f"{CHINESE[number]}{CHINESE[said.foreground]}{CHINESE[said.shape]}"
-            text = on_ground_in_chinese(thing, ground, random) if ground else thing
+            text = on_ground_in_chinese(thing, ground, random)
         else:
             thing = f"{number} {said.foreground} {plural(said.shape)}"
-            text = adorned(on_ground(thing, ground, random) if ground else thing, random)
+            text = adorned(on_ground(thing, ground, random), random)
         facts = {"shape": said.shape, "colour": said.foreground, "ground": ground}
         return Caption.plain(text, kind="count", count=number, **facts)
 

@@ -55,7 +55,7 @@ class Smiley(Scene):
         """A random wording."""
         ground = self.ground if random.random() < 0.88 else ""
         thing = with_article(f"{self.colour} {random.choice(_MOODS[self.mood])}")
-        text = on_ground(thing, ground, random) if ground else thing
+        text = on_ground(thing, ground, random)
         facts = {"mood": self.mood, "colour": self.colour, "ground": ground}
         return Caption.plain(adorned(text, random), kind="smiley", **facts)
 
@@ -98,7 +98,7 @@ class Person(Scene):
         hair = random.choice(("blonde", "yellow")) if self.hair == "yellow" else self.hair
         text = f"{who} with {length} {hair} hair" if length else f"{who} with {hair} hair"
         text += f" and {with_article(shirt)} shirt" if shirt else ""
-        text = on_ground(text, ground, random) if ground else text
+        text = on_ground(text, ground, random)
         facts = {"hair": self.hair, "length": length, "colour": shirt, "ground": ground}
         return Caption.plain(text, kind="person", **facts)
 

@@ -95,8 +95,7 @@ class Landscape(Scene):
         return Caption.plain(adorned(text, random), kind="landscape", **facts)
 
     def _lit(self, colour: Rgb) -> Rgb:
-        red, green, blue = (round(channel * _LIGHT[self.time]) for channel in colour)
-        return red, green, blue
+        return lit(colour, self.time)
 
     def _light(self, canvas: Canvas) -> None:
         if self.time == "day":
@@ -138,12 +137,17 @@ class Landscape(Scene):
         canvas.rectangle((x - 0.015, y - 0.34, x + 0.005, y), self._lit(_MAST))
 
 
+def lit(colour: Rgb, time: str) -> Rgb:
+    """A colour as it looks at a time of the day."""
+    red, green, blue = (round(channel * _LIGHT[time]) for channel in colour)
+    return red, green, blue
+
+
 def sample(random: Random) -> Landscape:
     """A random one."""
     time, land = random.choice(tuple(SKIES)), random.choice(tuple(LANDS))
     on_land = ("house", "house", "tree", "mountains", "")
     thing = random.choice(("boat", "boat", "") if land == "sea" else on_land)
-    red, green, blue = (round(channel * _LIGHT[time]) for channel in LANDS[land])
     top, bottom = SKIES[time]
     return Landscape(
         time=time,
@@ -154,5 +158,5 @@ def sample(random: Random) -> Landscape:
         horizon=random.uniform(0.56, 0.64),
         sun=random.choice((random.uniform(0.14, 0.25), random.uniform(0.75, 0.86))),
         sky=(near(top, random, 5), near(bottom, random, 5)),
-        ground=near((red, green, blue), random, 5),
+        ground=near(lit(LANDS[land], time), random, 5),
     )

@@ -43,11 +43,9 @@ class Pair(Scene):
         """A random wording; either piece may be named first."""
         ground = self.ground if random.random() < 0.88 else ""
         if random.random() < CHINESE_SHARE:
-            text = self._in_chinese(random)
-            text = on_ground_in_chinese(text, ground, random) if ground else text
+            text = on_ground_in_chinese(self._in_chinese(random), ground, random)
         else:
-            text = self._in_english(random)
-            text = adorned(on_ground(text, ground, random) if ground else text, random)
+            text = adorned(on_ground(self._in_english(random), ground, random), random)
         return Caption.plain(
             text,
             kind="pair",
@@ -84,7 +82,7 @@ class Pair(Scene):
 
 
 def sample(random: Random, *, held_out: bool = False) -> Pair:
-    """A random one. Held out are those whose first piece's colour index is its shape's, mod 4."""
+    """A random one; an eighth, by the first colour and both shapes, is held out."""
     names = list(COLOURS)
     while True:
         ground, *colours = (random.choice(names) for _ in range(3))

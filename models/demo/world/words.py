@@ -113,13 +113,6 @@ def apart(first: str, second: str) -> bool:
     return distance(first, second) > NEAREST_PAIR
 
 
-def is_held_out(shape: str, colour: str, ground: str) -> bool:
-    """Whether the combination is kept from the training (a tenth of all, spread over each word)."""
-    names = list(COLOURS)
-    place = SHAPES.index(shape) * 7 + names.index(colour) * 3 + names.index(ground) * 5
-    return place % 10 == 0
-
-
 def with_article(phrase: str) -> str:
     """The phrase after "a" or "an"."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"

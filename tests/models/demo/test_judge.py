@@ -10,14 +10,13 @@ import numpy as np
 from models.demo.judge import (
     Score,
     Verdict,
-    is_held_out_subject,
     judge,
     pieces,
     questions,
     silhouette,
 )
 from models.demo.world import count, single
-from models.demo.world.single import Single, Subject, canonical
+from models.demo.world.single import Single, Subject, canonical, is_held_out
 from models.demo.world.words import CHINESE, NUMBERS
 
 MANY = 60
@@ -89,7 +88,7 @@ def test_the_questions_are_held_out_fixed_and_different() -> None:
     asked = questions()
     assert asked == questions()
     assert len({question.prompt for question in asked}) == len(asked) == 200
-    assert all(is_held_out_subject(question.subject) for question in asked)
+    assert all(is_held_out(question.subject) for question in asked)
     assert Counter(question.kind for question in asked) == {
         "English": 110,
         "Chinese": 40,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models.demo.train.latents import Normalisation, analytic_latents, to_rgb
+from models.demo.train.latents import Normalisation, analytic_latents
 
 
 def test_a_flat_picture_is_its_colour_and_no_contrast() -> None:
@@ -30,6 +30,5 @@ def test_normalised_latents_go_back_to_the_coarse_picture() -> None:
     normal = normalisation.apply(raw)
     assert torch.allclose(normal.mean((0, 2, 3)), torch.zeros(4), atol=1e-5)
     assert torch.allclose(normal.std((0, 2, 3)), torch.ones(4), atol=1e-4)
-    restored = to_rgb(normalisation.undo(normal)).float()
-    expected = (torch.nn.functional.avg_pool2d(pictures, 8) + 1) * 127.5
-    assert (restored - expected.permute(0, 2, 3, 1)).abs().max() <= 0.51
+    restored = normalisation.undo(normal)[:, :3]
+    assert (restored - torch.nn.functional.avg_pool2d(pictures, 8)).abs().max() < 1e-5

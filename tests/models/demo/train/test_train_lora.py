@@ -7,12 +7,10 @@ from pathlib import Path
 import torch
 
 from models.demo.train.captions import CaptionTokens
-from models.demo.train.latents import Normalisation
 from models.demo.train.loop import Pace
 from models.demo.train.train_lora import LoraRecipe, LowRank, train_lora
-from models.demo.train.train_unet import Painter
 
-PLAIN = Normalisation(mean=torch.zeros(4), deviation=torch.ones(4))
+from .painters import PLAIN, given_back
 
 
 def test_a_change_starts_as_none_and_keeps_the_shape() -> None:
@@ -27,14 +25,9 @@ def test_a_change_starts_as_none_and_keeps_the_shape() -> None:
 
 
 def test_the_painter_is_given_back_and_the_tensors_are_kohya_s(tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    painter = Painter()
-    before = {name: value.clone() for name, value in painter.state_dict().items()}
     recipe = LoraRecipe(batch=2, pace=Pace(steps=2, rate=0.1, ema=0.5))
-    tensors = train_lora(painter, PLAIN, CaptionTokens(), recipe, tmp_path)
-    after = painter.state_dict()
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
+    with given_back(seed=3) as painter:
+        tensors = train_lora(painter, PLAIN, CaptionTokens(), recipe, tmp_path)
 
     key = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
     assert tensors[f"{key}.lora_down.weight"].shape == (4, 40)

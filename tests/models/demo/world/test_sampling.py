@@ -9,8 +9,8 @@ import pytest
 
 from models.demo.world import sampling
 from models.demo.world.count import Count
-from models.demo.world.single import Single
-from models.demo.world.words import FACTS, is_held_out
+from models.demo.world.single import Single, is_held_out
+from models.demo.world.words import FACTS
 
 
 def test_the_shares() -> None:
@@ -39,5 +39,4 @@ def test_held_out_scenes_are_held_out() -> None:
     for _ in range(100):
         scene = sampling.sample_held_out(random)
         if isinstance(scene, Single | Count):
-            subject = scene.subject
-            assert is_held_out(subject.shape, subject.foreground, subject.background)
+            assert is_held_out(scene.subject)

@@ -10,8 +10,8 @@ import pytest
 
 from models.demo.judge import silhouette
 from models.demo.world import single
-from models.demo.world.single import USUAL_RADIUS, Single, Subject, canonical
-from models.demo.world.words import CHINESE, COLOURS, SHAPES, is_held_out
+from models.demo.world.single import USUAL_RADIUS, Single, Subject, canonical, is_held_out
+from models.demo.world.words import CHINESE, COLOURS, SHAPES
 
 SUBJECT = Subject(shape="circle", foreground="red", background="blue")
 
@@ -93,8 +93,7 @@ def test_a_stressed_shape_is_as_much_larger_as_its_weight() -> None:
 
 def test_held_out_subjects_are_never_drawn_for_training() -> None:
     def held_out(scene: Single) -> bool:
-        subject = scene.subject
-        return is_held_out(subject.shape, subject.foreground, subject.background)
+        return is_held_out(scene.subject)
 
     random = Random(1)
     assert not any(held_out(single.sample(random)) for _ in range(500))

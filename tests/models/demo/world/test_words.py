@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.demo.world.single import subjects
+from models.demo.world.single import is_held_out, subjects
 from models.demo.world.words import (
     CHINESE,
     COLOURS,
@@ -10,7 +10,6 @@ from models.demo.world.words import (
     NUMBERS,
     PLACES,
     SHAPES,
-    is_held_out,
     plural,
     with_article,
 )
@@ -31,7 +30,7 @@ def test_articles_and_plurals() -> None:
 
 def test_a_tenth_is_held_out_and_touches_every_word() -> None:
     every = list(subjects())
-    kept = [one for one in every if is_held_out(one.shape, one.foreground, one.background)]
+    kept = [one for one in every if is_held_out(one)]
     assert len(kept) == len(every) // 10
     assert {one.shape for one in kept} == set(SHAPES)
     assert {one.foreground for one in kept} == set(COLOURS) == {one.background for one in kept}
